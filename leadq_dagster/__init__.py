@@ -1,0 +1,1 @@
+"""leadq: finds the people a call team must reach, and proves that none was lost."""

@@ -1,0 +1,84 @@
+"""The command line: `leadq --help`."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leadq_dagster.databases import store_url
+from leadq_dagster.domain.errors import LeadqError
+from leadq_dagster.settings import load_settings
+from leadq_dagster.store import migrations
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+db = typer.Typer(no_args_is_help=True, help="The store's schema.")
+app.add_typer(db, name="db")
+
+
+@app.callback()
+def main() -> None:
+    """leadq: find the people to call, hand each to one agent, and count every conversion once."""
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Exit after the summary.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object.")] = False,
+    port: Annotated[int | None, typer.Option(help="The UI's port; by default a free one from 3000.")] = None,
+    weeks: Annotated[int, typer.Option(min=1, max=52, help="Weeks of history of the simulated firm.")] = 4,
+) -> None:
+    """Run leadq on a simulated firm: discovery over its history, then Dagster's UI until Ctrl-C."""
+    with plain_errors():
+        # Dagster takes more than a second to import; the other commands do not need it.
+        from leadq_dagster.demo.run import Wishes, run_demo
+
+        home = load_settings().leadq_home.absolute()
+        run_demo(Wishes(home=home, weeks=weeks, once=once, as_json=as_json, port=port))
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the store's schema up to date. Safe to repeat and to run several times at once."""
+    with plain_errors():
+        gained = migrations.upgrade(store_url(load_settings()))
+        typer.echo("\n".join(f"ran migration {number}" for number in gained) or "up to date")
+
+
+@db.command()
+def check() -> None:
+    """Compare the store's schema with the migrations; name each difference and exit 1 if there is one."""
+    with plain_errors():
+        differences = migrations.check(store_url(load_settings()))
+        typer.echo("\n".join(differences) or "the schema is what the migrations give")
+        if differences:
+            raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """Look at every part leadq needs, say what is wrong and what to change; exit 1 if something is."""
+    with plain_errors():
+        from leadq_dagster.doctor import examine
+
+        findings = examine(load_settings())
+        for finding in findings:
+            typer.echo(str(finding))
+        if not all(finding.is_well for finding in findings):
+            raise typer.Exit(1)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Show leadq's own errors as a sentence and exit 1; anything else is a defect and keeps its trace."""
+    try:
+        yield
+    except LeadqError as error:
+        typer.secho(f"leadq: {error}", err=True, fg="red")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app(prog_name=Path(sys.argv[0]).name)

@@ -1,0 +1,1 @@
+"""The demo: leadq whole, on a simulated firm, on one machine."""

@@ -1,0 +1,36 @@
+"""The demo's three databases on the embedded server: the store, Dagster's storage, the firm's application."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from leadq_dagster.databases import EMBEDDED_DAGSTER, EMBEDDED_REPLICA, EMBEDDED_STORE
+from leadq_dagster.embedded.postgres import EmbeddedPostgres, start_postgres
+
+URL_VARIABLES = ("DATABASE_URL", "REPLICA_DATABASE_URL", "DAGSTER_DATABASE_URL")
+
+
+@contextmanager
+def demo_databases(home: Path) -> Iterator[EmbeddedPostgres]:
+    """The running server with its three databases, for this process and those it starts.
+
+    The firm of the demo writes into its application's database, so the demo never uses a configured one:
+    the variables that name them are taken out of the environment. Raises RefusedError when a demo runs in
+    this home already.
+    """
+    for variable in URL_VARIABLES:
+        os.environ.pop(variable, None)
+    os.environ["LEADQ_HOME"] = str(home)
+    with start_postgres(home) as server:
+        for database in (EMBEDDED_STORE, EMBEDDED_DAGSTER, EMBEDDED_REPLICA):
+            server.ensure_database(database)
+        yield server
+
+
+def application_engine(server: EmbeddedPostgres) -> sa.Engine:
+    """The application's own way into its database: it writes, where leadq only reads."""
+    url = sa.make_url(server.url(EMBEDDED_REPLICA)).set(drivername="postgresql+psycopg")
+    return sa.create_engine(url, hide_parameters=True)

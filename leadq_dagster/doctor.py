@@ -1,0 +1,85 @@
+"""`leadq doctor`: is everything here that leadq needs, and what to change where it is not."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+
+from leadq_dagster.databases import dagster_storage_url, replica_url, store_url
+from leadq_dagster.domain.errors import LeadqError
+from leadq_dagster.replica.engine import Replica, open_replica
+from leadq_dagster.settings import Settings
+from leadq_dagster.store import migrations
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: whether it is well, and a sentence about it."""
+
+    part: str
+    is_well: bool
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{'well ' if self.is_well else 'WRONG'}  {self.part}: {self.sentence}"
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at the replica, the store and Dagster's storage. A part that cannot be looked at is wrong."""
+    looks: list[tuple[str, Callable[[Settings], Iterator[Finding]]]] = [
+        ("replica", _replica),
+        ("store", _store),
+        ("Dagster's storage", _dagster_storage),
+    ]
+    return [finding for part, look in looks for finding in _guarded(part, look, settings)]
+
+
+def _guarded(
+    part: str, look: Callable[[Settings], Iterator[Finding]], settings: Settings
+) -> Iterator[Finding]:
+    try:
+        yield from look(settings)
+    except LeadqError as error:
+        yield Finding(part, False, str(error))
+
+
+def _replica(settings: Settings) -> Iterator[Finding]:
+    with open_replica(
+        replica_url(settings),
+        statement_timeout_seconds=settings.leadq_replica_timeout_seconds,
+        time_zone=settings.leadq_replica_timezone,
+        heartbeat_table=settings.leadq_heartbeat_table,
+        lag_allowance_seconds=settings.leadq_lag_allowance_seconds,
+    ) as replica:
+        observed = replica.observed_until()
+        yield Finding(
+            "replica", True, f"has observed {observed.until:%Y-%m-%d %H:%M:%S} UTC, by its {observed.by}"
+        )
+        yield _indexes(replica)
+
+
+def _indexes(replica: Replica) -> Finding:
+    missing = replica.missing_indexes()
+    if missing:
+        sentence = f"no index leads with {', '.join(missing)}: each hour reads the whole table"
+        return Finding("replica's indexes", False, sentence)
+    return Finding("replica's indexes", True, "each hour's rows are found by an index")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    differences = migrations.check(store_url(settings))
+    for difference in differences:
+        yield Finding("store", False, difference)
+    if not differences:
+        yield Finding("store", True, "the schema is what the migrations give")
+
+
+def _dagster_storage(settings: Settings) -> Iterator[Finding]:
+    url = dagster_storage_url(settings).replace("+psycopg2", "", 1)
+    try:
+        psycopg.connect(url, connect_timeout=10).close()
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[0]
+        yield Finding("Dagster's storage", False, f"check DAGSTER_DATABASE_URL: {reason}")
+    else:
+        yield Finding("Dagster's storage", True, "answers")

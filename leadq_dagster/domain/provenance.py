@@ -1,0 +1,15 @@
+"""Who wrote a row: which actor, in which run."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Who writes (an asset, an agent, an operator) and, within Dagster, in which run.
+
+    Both stand on the rows, so that each can be traced to its cause. An asset is named and not its job:
+    Dagster runs one asset in several jobs.
+    """
+
+    actor: str
+    run_id: str | None

@@ -1,0 +1,1 @@
+"""Dagster stops here: partitions, resources, assets, jobs, schedules and sensors."""

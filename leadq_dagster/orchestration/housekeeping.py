@@ -1,0 +1,94 @@
+"""Dagster keeps step events for ever; this deletes the old ones and leaves all partitions as they are."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from dagster import (
+    DefaultScheduleStatus,
+    JobDefinition,
+    OpExecutionContext,
+    ResourceParam,
+    ScheduleDefinition,
+    job,
+    op,
+)
+from psycopg.rows import class_row
+
+from leadq_dagster.databases import dagster_storage_url
+from leadq_dagster.domain.errors import PermanentError, TransientError
+from leadq_dagster.named_sql import queries
+from leadq_dagster.orchestration.resources import Databases
+from leadq_dagster.orchestration.retries import Retries, mapped_failures
+from leadq_dagster.orchestration.storage import CONNECT_TIMEOUT_SECONDS, plain_url
+
+PAGE_ROWS = 5_000
+STATEMENT_TIMEOUT = "60s"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What one page of the walk did."""
+
+    deleted: int
+    last_id: int | None
+    page_has_old_rows: bool
+
+
+def delete_old_step_events(url: str, older_than: datetime, page_rows: int = PAGE_ROWS) -> int:
+    """Delete the step events before `older_than` (aware) from the Dagster storage at `url`; their number.
+
+    Each page is a transaction of its own, so a run that is killed has lost nothing and begins again. Stops at
+    the first page that is wholly younger. Raises TransientError when the database fails on the way and
+    PermanentError when it holds no event log.
+    """
+    statement = queries("dagster_events")["delete_old_step_events"]
+    # Dagster writes naive UTC.
+    parameters = {"older_than": older_than.astimezone(UTC).replace(tzinfo=None), "page_rows": page_rows}
+    deleted, after_id = 0, 0
+    try:
+        with (
+            psycopg.connect(
+                plain_url(url), autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS
+            ) as connection,
+            connection.cursor(row_factory=class_row(Page)) as cursor,
+        ):
+            cursor.execute("SELECT set_config('statement_timeout', %s, false)", [STATEMENT_TIMEOUT])
+            while True:
+                page = cursor.execute(statement, {**parameters, "after_id": after_id}).fetchone()
+                if page is None or page.last_id is None or not page.page_has_old_rows:
+                    return deleted
+                deleted, after_id = deleted + page.deleted, page.last_id
+    except psycopg.errors.UndefinedTable:
+        raise PermanentError("DAGSTER_DATABASE_URL names a database without Dagster's tables") from None
+    except psycopg.OperationalError as error:
+        raise TransientError(f"Dagster's storage failed: {type(error).__name__}") from None
+
+
+def housekeeping_job(retries: Retries) -> JobDefinition:
+    """The job `dagster_housekeeping`."""
+
+    @op(description="Deletes step events older than LEADQ_EVENT_RETENTION_DAYS from Dagster's own storage.")
+    def delete_step_events(context: OpExecutionContext, databases: ResourceParam[Databases]) -> None:
+        days = databases.settings.leadq_event_retention_days
+        older_than = datetime.now(UTC) - timedelta(days=days)
+        with mapped_failures(context, retries):
+            deleted = delete_old_step_events(dagster_storage_url(databases.settings), older_than)
+        context.add_output_metadata({"deleted": deleted, "older_than": older_than.isoformat()})
+
+    @job(name="dagster_housekeeping", description="Keeps Dagster's own storage from growing without end.")
+    def dagster_housekeeping() -> None:
+        delete_step_events()
+
+    return dagster_housekeeping
+
+
+def housekeeping_schedule(job: JobDefinition) -> ScheduleDefinition:
+    """Daily, in the quiet of the night (UTC)."""
+    return ScheduleDefinition(
+        name="dagster_housekeeping_daily",
+        job=job,
+        cron_schedule="10 3 * * *",
+        execution_timezone="UTC",
+        default_status=DefaultScheduleStatus.RUNNING,
+    )

@@ -1,0 +1,45 @@
+"""leadq's kinds of failure in Dagster's terms: what another try can heal is tried again, nothing else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dagster import AssetExecutionContext, Failure, OpExecutionContext, RetryRequested
+
+from leadq_dagster.domain.errors import LeadqError, TransientError
+
+MAX_RUN_RETRIES_TAG = "dagster/max_retries"
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often and how patiently a step is tried again: waits double, 5 to 80 seconds by default.
+
+    What is still failing after that ends the run; catch-up asks for the partition again.
+    """
+
+    tries_max: int = 5
+    first_wait_seconds: float = 5.0
+
+    def wait_seconds(self, tries_before: int) -> float:
+        """The wait before the next try."""
+        return float(self.first_wait_seconds * 2**tries_before)
+
+
+@contextmanager
+def mapped_failures(context: AssetExecutionContext | OpExecutionContext, retries: Retries) -> Iterator[None]:
+    """Turn a TransientError of the body into a retry of the step and everything else into a final failure.
+
+    Dagster's run-level retries do not look at the exception, so a final failure also forbids them by a tag
+    on the run: without it an instance that retries failed runs would repeat what cannot succeed.
+    """
+    try:
+        yield
+    except TransientError as error:
+        context.log.warning(f"another try may help: {error}")
+        wait = retries.wait_seconds(context.retry_number)
+        raise RetryRequested(max_retries=retries.tries_max, seconds_to_wait=wait) from error
+    except Exception as error:
+        context.instance.add_run_tags(context.run_id, {MAX_RUN_RETRIES_TAG: "0"})
+        text = str(error) if isinstance(error, LeadqError) else f"a defect of leadq: {type(error).__name__}"
+        raise Failure(description=text, allow_retries=False) from error

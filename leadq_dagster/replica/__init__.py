@@ -1,0 +1,1 @@
+"""Theirs: the firm's replica, read and never written."""

@@ -1,0 +1,108 @@
+"""The firm's replica as leadq uses it: opened once, asked from any thread, never written."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from types import TracebackType
+from typing import Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from leadq_dagster.domain.errors import RefusedError
+from leadq_dagster.domain.facts import SourceUser, UserFacts
+from leadq_dagster.domain.windows import Window
+from leadq_dagster.replica import facts, indexes
+from leadq_dagster.replica.address import replica_url
+from leadq_dagster.replica.heartbeat import Heartbeat, Observation
+from leadq_dagster.replica.session import Session
+from leadq_dagster.replica.users import ChangedUser, UserReader
+
+
+def utc_now() -> datetime:
+    """The present instant."""
+    return datetime.now(UTC)
+
+
+def open_replica(
+    url: str,
+    *,
+    statement_timeout_seconds: int = 30,
+    pool_size: int = 5,
+    time_zone: str = "UTC",
+    heartbeat_table: str = "heartbeat",
+    lag_allowance_seconds: int = 30,
+    batch_rows: int = 5000,
+    now: Callable[[], datetime] = utc_now,
+) -> "Replica":
+    """A replica at a mysql://, mariadb:// or postgresql:// URL; nothing connects until it is asked something.
+
+    `time_zone` is that of its naive dates. `heartbeat_table` may be `schema.table`, or empty for none.
+    Point it at the server itself: the session's settings would leak to others through a transaction pooler.
+    Raises RefusedError for a URL, zone, table name or bound that cannot be meant.
+    """
+    if min(statement_timeout_seconds, pool_size, batch_rows) < 1 or lag_allowance_seconds < 0:
+        raise RefusedError(
+            "the replica's time-out, pool, batch and lag allowance are not to be negative or none"
+        )
+    zone = _zone(time_zone)
+    heartbeat = Heartbeat(heartbeat_table, zone, timedelta(seconds=lag_allowance_seconds), now)
+    session = Session(
+        replica_url(url), statement_timeout_seconds=statement_timeout_seconds, pool_size=pool_size
+    )
+    return Replica(session, heartbeat, UserReader(session, zone, batch_rows))
+
+
+class Replica:
+    """What the source says. Every method raises TransientError or PermanentError when it cannot be asked."""
+
+    def __init__(self, session: Session, heartbeat: Heartbeat, users: UserReader) -> None:
+        self._session = session
+        self._heartbeat = heartbeat
+        self._users = users
+
+    @property
+    def queries(self) -> int:
+        """Statements sent since opening, by all threads; connecting, pings and rollbacks are not counted."""
+        return self._session.queries
+
+    def observed_until(self) -> Observation:
+        """How far the replica shows what its primary committed, and how that is known."""
+        return self._heartbeat.observe(self._session)
+
+    def changed_users(self, window: Window) -> Iterator[list[ChangedUser]]:
+        """Everyone created or updated in `window`, each once, in lists of at most `batch_rows`; lazily."""
+        return self._users.changed(window)
+
+    def read_users(self, user_ids: Sequence[int]) -> list[SourceUser]:
+        """The users with these ids, in the order asked for; those the replica does not show are absent."""
+        return self._users.by_id(user_ids)
+
+    def read_facts(self, users: Sequence[SourceUser]) -> list[UserFacts]:
+        """What the queue rule needs to know of these users, in their order.
+
+        Requirements are read for users with a signature only; the rule decides the others without.
+        """
+        return facts.read_facts(self._session, users, self._users.batch_rows)
+
+    def missing_indexes(self) -> list[str]:
+        """`table.column` for each column that leadq's reads need an index on and that leads none."""
+        return indexes.missing_indexes(self._session)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _zone(name: str) -> tzinfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise RefusedError(
+            f"LEADQ_REPLICA_TIMEZONE is not an IANA time zone such as Europe/London: {name}"
+        ) from None

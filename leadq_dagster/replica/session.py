@@ -1,0 +1,124 @@
+"""Connections to the replica: read only, each statement bounded in time, each transaction short."""
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from leadq_dagster.replica.errors import translate
+
+Answer = TypeVar("Answer")
+
+CONNECT_TIMEOUT_SECONDS = 10
+# How much longer than a statement may take the socket waits: it is for a server that went silent.
+SILENCE_MARGIN_SECONDS = 10
+POOL_TIMEOUT_SECONDS = 30
+
+
+class Session:
+    """A bounded pool of read-only connections to one replica, for any number of threads.
+
+    `queries` counts the statements sent through `read`. What sets up a connection, the pool's ping
+    and the ends of transactions are not counted: their number says nothing about the work.
+    """
+
+    def __init__(self, url: URL, *, statement_timeout_seconds: int, pool_size: int) -> None:
+        self._lock = Lock()
+        self._queries = 0
+        self._engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=POOL_TIMEOUT_SECONDS,
+            pool_pre_ping=True,  # heals connections that the server cut while they were idle
+            hide_parameters=True,
+            connect_args=_connect_arguments(url, statement_timeout_seconds),
+        )
+        _set_up_each_connection(self._engine, statement_timeout_seconds)
+        event.listen(self._engine, "before_cursor_execute", self._count)
+
+    @property
+    def queries(self) -> int:
+        """How many statements were sent since this session was made."""
+        return self._queries
+
+    def read(self, work: Callable[[Connection], Answer]) -> Answer:
+        """What `work` answers from one short REPEATABLE READ transaction, which is then rolled back.
+
+        Raises TransientError or PermanentError for whatever the driver raises, with no driver text in them.
+        """
+        try:
+            with self._engine.connect() as connection:
+                return work(connection)
+        except (SQLAlchemyError, RuntimeError) as error:
+            failure = translate(error)
+        # Not inside the except block: the driver's error, which may quote data, would hang on to this one.
+        raise failure
+
+    def close(self) -> None:
+        """Close the pool's idle connections; those in use close when they are returned."""
+        self._engine.dispose()
+
+    def _count(self, *_: Any) -> None:
+        with self._lock:
+            self._queries += 1
+
+
+def _connect_arguments(url: URL, statement_timeout_seconds: int) -> dict[str, Any]:
+    silence_seconds = statement_timeout_seconds + SILENCE_MARGIN_SECONDS
+    if url.get_backend_name() == "mysql":
+        always: dict[str, Any] = {"charset": "utf8mb4"}
+        unless_in_the_url = {
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "read_timeout": silence_seconds,
+            "write_timeout": silence_seconds,
+            "program_name": "leadq",
+        }
+    else:
+        # After five uses a prepared statement gets a plan that knows no values: one for any window.
+        always = {"client_encoding": "utf8", "prepare_threshold": None}
+        unless_in_the_url = {
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "keepalives_idle": silence_seconds,
+            "application_name": "leadq",
+        }
+    return always | {name: value for name, value in unless_in_the_url.items() if name not in url.query}
+
+
+def _set_up_each_connection(engine: Engine, statement_timeout_seconds: int) -> None:
+    is_mysql = engine.dialect.name == "mysql"
+    set_up = _set_up_mysql if is_mysql else _set_up_postgres
+
+    def on_connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        set_up(connection, cursor, statement_timeout_seconds)
+        cursor.close()
+
+    # First in line: what SQLAlchemy itself asks a new connection is then asked under these limits too.
+    event.listen(engine, "connect", on_connect, insert=True)
+
+
+def _set_up_mysql(_: DBAPIConnection, cursor: DBAPICursor, timeout_seconds: int) -> None:
+    cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    cursor.execute("SET SESSION time_zone = '+00:00'")  # by offset: named zones are often not loaded
+    cursor.execute("SELECT VERSION()")
+    row = cursor.fetchone()
+    # The two names of one idea: MariaDB counts seconds and any statement, MySQL milliseconds and SELECTs.
+    if row is not None and "mariadb" in str(row[0]).lower():
+        cursor.execute(f"SET SESSION max_statement_time = {timeout_seconds:d}")
+    else:
+        cursor.execute(f"SET SESSION max_execution_time = {timeout_seconds * 1000:d}")
+
+
+def _set_up_postgres(connection: Any, cursor: DBAPICursor, timeout_seconds: int) -> None:
+    connection.autocommit = True  # a SET inside a transaction is undone by its rollback
+    # By SET and not by start-up options, which a pooler in front of the server refuses.
+    cursor.execute("SET default_transaction_read_only = on")
+    cursor.execute("SET default_transaction_isolation = 'repeatable read'")
+    cursor.execute(f"SET statement_timeout = {timeout_seconds * 1000:d}")
+    cursor.execute("SET TIME ZONE 'UTC'")
+    connection.autocommit = False

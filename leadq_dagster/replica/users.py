@@ -1,0 +1,132 @@
+"""Users of the replica: those who changed in a window, page by page, and those asked for by id."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, bindparam, or_, select
+
+from leadq_dagster.domain.errors import PermanentError
+from leadq_dagster.domain.facts import SourceUser, normalise
+from leadq_dagster.domain.windows import Window
+from leadq_dagster.replica.in_lists import chunks
+from leadq_dagster.replica.session import Session
+from leadq_dagster.replica.tables import users
+from leadq_dagster.replica.times import instant_in, naive_bounds, to_utc
+
+UserRow = Row[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class ChangedUser:
+    """A user and the instant, inside the window asked for, by which they are of that window.
+
+    It is the time of creation if that is in the window, else the time of the last update.
+    """
+
+    user: SourceUser
+    changed_at: datetime
+
+
+@dataclass(frozen=True)
+class UserReader:
+    """Reads users, at most `batch_rows` at a time; naive dates are wall-clock time in `zone`."""
+
+    session: Session
+    zone: tzinfo
+    batch_rows: int
+
+    def changed(self, window: Window) -> Iterator[list[ChangedUser]]:
+        """Everyone created or updated in `window`, each once, in pages.
+
+        Each page is a transaction of its own: one that spans them all would hold back the replica's
+        clean-up and be cut on a long window. So rows may change between pages, and nothing is lost by
+        it. An update moves a user's `updated_at` past the end of a closed window, which makes them part
+        of the later window that it falls in; with a window that is still open, the user moves ahead of
+        the page and may be met twice. A row that becomes visible behind the page, committed late, is
+        left to the overlap with which the caller reads again.
+        """
+        lower, upper = naive_bounds(window, self.zone)
+        created, updated = users.c.created_at, users.c.updated_at
+        # A plain NOT would lose those without a time of creation: NOT NULL is NULL.
+        not_created_in_it = or_(created.is_(None), created < lower, created >= upper)
+        yield from self._pages(window, select(*users.c).where(created >= lower, created < upper), created)
+        updated_in_it = select(*users.c).where(updated >= lower, updated < upper, not_created_in_it)
+        yield from self._pages(window, updated_in_it, updated)
+
+    def by_id(self, user_ids: Sequence[int]) -> list[SourceUser]:
+        """The users with these ids, in the order asked for; those the replica does not show are absent."""
+        found: dict[int, SourceUser] = {}
+        asked = list(dict.fromkeys(user_ids))
+        statement = select(*users.c).where(users.c.id.in_(bindparam("user_ids", expanding=True)))
+        for chunk in chunks(asked, self.batch_rows):
+            for row in self._rows(statement, {"user_ids": chunk}):
+                found[row.id] = _user(row, self.zone)
+        return [found[user_id] for user_id in asked if user_id in found]
+
+    def _pages(
+        self, window: Window, matching: Select[*tuple[Any, ...]], moment: ColumnElement[datetime]
+    ) -> Iterator[list[ChangedUser]]:
+        rows = self._rows(page_of(matching, moment, None, self.batch_rows))
+        while rows:
+            self._check_zone(rows)
+            if page := [changed for row in rows if (changed := _changed(row, window, self.zone))]:
+                yield page
+            if len(rows) < self.batch_rows:
+                return
+            last = (rows[-1]._mapping[moment], rows[-1].id)
+            rows = self._rows(page_of(matching, moment, last, self.batch_rows))
+
+    def _rows(
+        self, statement: Select[*tuple[Any, ...]], parameters: dict[str, Any] | None = None
+    ) -> Sequence[UserRow]:
+        return self.session.read(lambda connection: connection.execute(statement, parameters).all())
+
+    def _check_zone(self, rows: Sequence[UserRow]) -> None:
+        """Bounds are naive, and the server takes them for UTC where the column has a zone of its own."""
+        aware = any(isinstance(row.created_at, datetime) and row.created_at.tzinfo for row in rows)
+        if aware and str(self.zone) != "UTC":
+            raise PermanentError(
+                "the replica's dates carry a time zone of their own: set the replica's time zone to UTC"
+            )
+
+
+def page_of(
+    matching: Select[*tuple[Any, ...]],
+    moment: ColumnElement[datetime],
+    after: tuple[datetime, int] | None,
+    rows: int,
+) -> Select[*tuple[Any, ...]]:
+    """The first `rows` of `matching` in the order (`moment`, id), or the first after the key `after`.
+
+    The obvious `(moment, id) > (x, y)` makes MariaDB scan the whole index, and an OFFSET skips a row
+    for each one that has left the window since. Here `moment >= x` is a range of the index, and the
+    OR only sorts out the rows with exactly the last page's last time.
+    """
+    if after is not None:
+        at, user_id = after
+        matching = matching.where(moment >= at, or_(moment > at, users.c.id > user_id))
+    return matching.order_by(moment, users.c.id).limit(rows)
+
+
+def _changed(row: UserRow, window: Window, zone: tzinfo) -> ChangedUser | None:
+    """None for a row that only the bounds of a day with a clock change let in."""
+    changed_at = instant_in(window, row.created_at, zone) or instant_in(window, row.updated_at, zone)
+    return ChangedUser(_user(row, zone), changed_at) if changed_at else None
+
+
+def _user(row: UserRow, zone: tzinfo) -> SourceUser:
+    return SourceUser(
+        user_id=row.id,
+        is_enabled=_is_true(row.is_enabled),
+        status=normalise(row.status),
+        has_signature=bool(str(row.current_signature_file_id or "").strip()),
+        created_at=to_utc(row.created_at, zone),
+        updated_at=to_utc(row.updated_at, zone),
+    )
+
+
+def _is_true(flag: object) -> bool:
+    """A TINYINT(1) may hold 2, a BIT(1) comes as bytes, and NULL enables nobody."""
+    return any(flag) if isinstance(flag, bytes) else bool(flag)

@@ -1,0 +1,111 @@
+"""Every variable leadq reads, with its unit and default. The only module that reads the environment."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from leadq_dagster.domain.errors import RefusedError
+
+
+class Settings(BaseSettings):
+    """The settings of one process, read once from the environment.
+
+    An unset database URL means the embedded server under `leadq_home`.
+    """
+
+    model_config = SettingsConfigDict(hide_input_in_errors=True, frozen=True)
+
+    replica_database_url: SecretStr | None = Field(
+        default=None, description="The firm's replica: mysql://, mariadb:// or postgresql://; read only."
+    )
+    database_url: SecretStr | None = Field(default=None, description="leadq's store: postgresql://.")
+    dagster_database_url: SecretStr | None = Field(
+        default=None,
+        description="Dagster's own storage: postgresql://; unset: database leadq_dagster beside the store.",
+    )
+    smart_discovery_enabled: bool = Field(
+        default=True, description="false: the hourly jobs and schedules do nothing and say so."
+    )
+    recent_activity_hours: int = Field(
+        default=48, ge=1, description="Hours before a window's end in which a call makes a user a candidate."
+    )
+    discovery_batch_size: int = Field(
+        default=5_000, ge=100, le=60_000, description="Rows per look-up at the replica and per write."
+    )
+    leadq_home: Path = Field(
+        default=Path(".leadq"), description="Folder of the embedded server and of Dagster's files."
+    )
+    leadq_replica_timezone: str = Field(
+        default="UTC", description="Time zone of the replica's naive DATETIMEs (IANA name)."
+    )
+    leadq_heartbeat_table: str = Field(
+        default="heartbeat", description="Replica table whose column ts the primary keeps writing."
+    )
+    leadq_lag_allowance_seconds: int = Field(
+        default=30, ge=0, description="Assumed replica lag in seconds where there is no heartbeat table."
+    )
+    leadq_replica_timeout_seconds: int = Field(
+        default=30, ge=1, description="Longest statement at the replica, in seconds."
+    )
+    leadq_store_timeout_seconds: int = Field(
+        default=30, ge=1, description="Longest statement at the store, in seconds."
+    )
+    leadq_overlap_minutes: int = Field(
+        default=180,
+        ge=0,
+        le=10_080,
+        description="Minutes before a window that are read again for rows committed late.",
+    )
+    leadq_partitions_start: datetime = Field(
+        default=datetime(2025, 1, 1, tzinfo=UTC), description="The first hourly partition, a full UTC hour."
+    )
+    leadq_catch_up_hours: int = Field(
+        default=744, ge=1, description="Missed hours up to this age, in hours, are run by themselves."
+    )
+    leadq_event_retention_days: int = Field(
+        default=30, ge=1, description="Days for which Dagster's step events are kept."
+    )
+
+    @field_validator("leadq_replica_timezone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("is not an IANA time zone such as Europe/London") from error
+        return name
+
+    @field_validator("leadq_partitions_start")
+    @classmethod
+    def _is_a_full_utc_hour(cls, start: datetime) -> datetime:
+        full_hours = timedelta(hours=1)
+        start = start if start.tzinfo else start.replace(tzinfo=UTC)
+        try:
+            if (start - datetime(2025, 1, 1, tzinfo=UTC)) % full_hours:
+                raise ValueError("is not a full UTC hour such as 2025-01-01T00:00Z")
+            return start.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("is too far from now") from None
+
+    @property
+    def overlap(self) -> timedelta:
+        """How far before a window rows are read again."""
+        return timedelta(minutes=self.leadq_overlap_minutes)
+
+
+def load_settings() -> Settings:
+    """The settings from the environment.
+
+    Raises RefusedError with one line for each variable that is wrong, never with its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise RefusedError("\n".join(lines)) from None

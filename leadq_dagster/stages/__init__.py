@@ -1,0 +1,1 @@
+"""The hourly story, one function a file: read, decide, write."""

@@ -1,0 +1,151 @@
+"""S1: every new enabled user becomes known to the store; who belongs in a queue enters it."""
+
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+
+from leadq_dagster.domain.errors import TransientError
+from leadq_dagster.domain.facts import SourceUser
+from leadq_dagster.domain.provenance import Provenance
+from leadq_dagster.domain.queue_rule import QueueDecision, Reason, decide_queue
+from leadq_dagster.domain.tally import Tally
+from leadq_dagster.domain.windows import Window, join_touching
+from leadq_dagster.replica.engine import Replica
+from leadq_dagster.replica.heartbeat import Observation
+from leadq_dagster.replica.users import ChangedUser
+from leadq_dagster.store import queue, scores, windows
+from leadq_dagster.store.connection import Store
+
+
+@dataclass(frozen=True)
+class DiscoveryReport:
+    """What one discovery did: a tally for each hour of its window, and what it cost."""
+
+    by_hour: dict[Window, Tally]
+    observed: Observation
+    replica_queries: int
+
+    @property
+    def total(self) -> Tally:
+        """The tallies of all hours together."""
+        return sum(self.by_hour.values(), Tally())
+
+
+@dataclass(frozen=True)
+class _Discovery:
+    """What every step of one discovery needs."""
+
+    window: Window
+    replica: Replica
+    store: Store
+    provenance: Provenance
+    now: datetime
+
+
+def discover_new_users(
+    window: Window,
+    *,
+    replica: Replica,
+    store: Store,
+    provenance: Provenance,
+    now: datetime,
+    overlap: timedelta,
+    progress: Callable[[int], None] = lambda _: None,
+) -> DiscoveryReport:
+    """Make known every enabled user who was created or updated in the window, and queue those who belong.
+
+    Before the window, hours within `overlap` that an earlier discovery completed are read again: who is
+    still unknown there became visible late. An hour nobody completed yet is left to its own discovery, so
+    that any order of windows ends in the same state.
+
+    Twice is the same as once; a discovery cut off midway is finished by running it again. `progress` is
+    called with the number of users seen so far. Raises TransientError while the replica has not observed
+    the window's end; then nothing is written.
+    """
+    queries_before = replica.queries
+    observed = replica.observed_until()
+    if observed.until < window.end:
+        raise TransientError(
+            f"the replica has observed {observed.until:%Y-%m-%d %H:%M:%S} UTC (by its {observed.by}), "
+            f"and the window ends at {window.end:%Y-%m-%d %H:%M} UTC"
+        )
+    discovery = _Discovery(window, replica, store, provenance, now)
+    by_hour = {hour: Tally() for hour in window.hours()}
+    seen = 0
+    for page in chain(_late_pages(discovery, overlap), replica.changed_users(window)):
+        for hour, tally in _discover_page(discovery, page).items():
+            by_hour[hour] += tally
+        seen += len(page)
+        progress(seen)
+    with store.transaction() as cursor:
+        windows.complete_hours(cursor, window, observed.until, provenance, now)
+    return DiscoveryReport(by_hour, observed, replica.queries - queries_before)
+
+
+def _late_pages(discovery: _Discovery, overlap: timedelta) -> Iterator[list[ChangedUser]]:
+    """Who became visible in the overlap only after their own hour had been completed."""
+    if not overlap:
+        return
+    with discovery.store.transaction() as cursor:
+        completed = windows.completed_hours(
+            cursor, discovery.provenance.actor, discovery.window.before(overlap)
+        )
+    for part in join_touching(completed):
+        for page in discovery.replica.changed_users(part):
+            yield _unknown(discovery.store, page)
+
+
+def _unknown(store: Store, page: Sequence[ChangedUser]) -> list[ChangedUser]:
+    with store.transaction() as cursor:
+        known = scores.known(cursor, [changed.user.user_id for changed in page])
+    return [changed for changed in page if changed.user.is_enabled and changed.user.user_id not in known]
+
+
+def _discover_page(discovery: _Discovery, page: Sequence[ChangedUser]) -> dict[Window, Tally]:
+    """One page, in one transaction at the store; none is open while the replica is asked."""
+    hours = {changed.user.user_id: discovery.window.nearest_hour(changed.changed_at) for changed in page}
+    enabled = [changed.user for changed in page if changed.user.is_enabled]
+    moves = [
+        queue.Move(user_id, decision, hours[user_id].partition_key)
+        for user_id, decision in _decide(discovery, enabled).items()
+        if decision.queue
+    ]
+    with discovery.store.transaction() as cursor:
+        stored = scores.make_known(cursor, enabled, discovery.now)
+        known = scores.known(cursor, [user.user_id for user in enabled])
+        queued = queue.move_users(cursor, moves, discovery.provenance, discovery.now)
+        # Inside the transaction: a tally that does not balance leaves nothing behind.
+        return _tallies(discovery.window, page, stored, known - stored, queued)
+
+
+def _decide(discovery: _Discovery, users: Sequence[SourceUser]) -> dict[int, QueueDecision]:
+    """Where those belong who are in no queue yet; who is in one is judged by the conversion checks."""
+    with discovery.store.transaction() as cursor:
+        settled = scores.settled(cursor, [user.user_id for user in users])
+    facts = discovery.replica.read_facts([user for user in users if user.user_id not in settled])
+    return {fact.user.user_id: decide_queue(fact) for fact in facts}
+
+
+def _tallies(
+    window: Window,
+    page: Sequence[ChangedUser],
+    stored: Set[int],
+    already_known: Set[int],
+    queued: Container[int],
+) -> dict[Window, Tally]:
+    by_hour: dict[Window, list[ChangedUser]] = {}
+    for changed in page:
+        by_hour.setdefault(window.nearest_hour(changed.changed_at), []).append(changed)
+    return {
+        hour: Tally(
+            seen=len(rows),
+            stored=sum(row.user.user_id in stored for row in rows),
+            already_known=sum(row.user.user_id in already_known for row in rows),
+            refused=Counter(Reason.USER_DISABLED.value for row in rows if not row.user.is_enabled),
+            queued=sum(row.user.user_id in queued for row in rows),
+            late=sum(row.user.user_id in stored and row.changed_at < window.start for row in rows),
+        )
+        for hour, rows in by_hour.items()
+    }

@@ -1,0 +1,1 @@
+"""Ours: PostgreSQL; the only code that executes statements on it."""

@@ -1,0 +1,68 @@
+"""Errors of the store's driver, told apart by whether another try can heal them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors
+from psycopg_pool import PoolTimeout
+
+from leadq_dagster.domain.errors import LeadqError, PermanentError, TransientError
+
+HEALED_BY_ANOTHER_TRY = (
+    errors.SerializationFailure,
+    errors.DeadlockDetected,
+    errors.LockNotAvailable,
+    errors.QueryCanceled,
+    errors.TooManyConnections,
+    errors.AdminShutdown,
+    errors.CrashShutdown,
+    errors.CannotConnectNow,
+    errors.IdleInTransactionSessionTimeout,
+    errors.ReadOnlySqlTransaction,
+    errors.DiskFull,
+)
+HEALED_BY_AN_OPERATOR = {
+    errors.UndefinedTable: "a table is missing: run `leadq db upgrade`",
+    errors.UndefinedColumn: "a column is missing: run `leadq db upgrade`",
+    errors.UndefinedObject: "an object is missing: run `leadq db upgrade`",
+    errors.InsufficientPrivilege: "the role lacks a privilege: see sql/roles.sql",
+}
+# A refused connection carries no SQLSTATE in libpq, only the server's words.
+WORDS_OF_A_WRONG_URL = (
+    "authentication failed",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "not permitted to log in",
+    "could not translate host name",
+    "invalid port number",
+)
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turns driver errors of the block into TransientError or PermanentError, without row contents."""
+    try:
+        yield
+    except PoolTimeout:
+        raise TransientError("the store has no free connection") from None
+    except psycopg.Error as error:
+        raise translate(error) from None
+
+
+def translate(error: psycopg.Error) -> LeadqError:
+    """The leadq error for a driver error, with the server's primary message and never its detail line."""
+    for kind, advice in HEALED_BY_AN_OPERATOR.items():
+        if isinstance(error, kind):
+            return PermanentError(f"store: {advice} ({error.diag.message_primary})")
+    if isinstance(error, HEALED_BY_ANOTHER_TRY):
+        return TransientError(f"store: {error.diag.message_primary}")
+    if error.diag.constraint_name:
+        promise = error.diag.constraint_name.replace("_", " ")
+        return PermanentError(f"store: refused, because {promise} ({error.diag.table_name or 'no table'})")
+    if isinstance(error, psycopg.OperationalError):
+        words = str(error)
+        if any(hint in words for hint in WORDS_OF_A_WRONG_URL):
+            return PermanentError(f"store: cannot connect, check DATABASE_URL: {words.strip()}")
+        return TransientError(f"store: {words.strip()}")
+    return PermanentError(f"store: {error.diag.message_primary or type(error).__name__}")

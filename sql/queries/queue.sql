@@ -1,0 +1,47 @@
+-- name: lock_users
+-- Every change of queue holds the user's score row first, in the order of user_id: that row is the one
+-- lock under which a user moves, so two movers of one user take turns and never deadlock.
+SELECT user_id, current_queue_type, is_active
+FROM user_call_scores
+WHERE user_id = ANY(%(user_ids)s)
+ORDER BY user_id
+FOR UPDATE;
+
+-- name: close_stays
+UPDATE call_queue AS stay
+SET status = 'left', left_at = %(now)s, left_reason = moving.reason
+FROM unnest(%(user_ids)s::bigint[], %(reasons)s::text[]) AS moving (user_id, reason)
+WHERE stay.user_id = moving.user_id AND stay.status <> 'left'
+RETURNING stay.user_id, stay.id;
+
+-- name: open_stays
+INSERT INTO call_queue (user_id, queue_type, queue_reason, entered_at, available_from)
+SELECT user_id, to_queue, reason, %(now)s, %(now)s
+FROM unnest(%(user_ids)s::bigint[], %(to_queues)s::text[], %(reasons)s::text[]) AS moving (user_id, to_queue, reason)
+WHERE to_queue IS NOT NULL
+ORDER BY user_id
+RETURNING user_id, id;
+
+-- name: set_queue
+-- A new stay starts at score 0; leaving keeps the score for the record.
+UPDATE user_call_scores AS score
+SET current_queue_type = moving.to_queue,
+    base_score = CASE WHEN moving.to_queue IS NULL THEN base_score ELSE 0 END,
+    outcome_penalty_score = CASE WHEN moving.to_queue IS NULL THEN outcome_penalty_score ELSE 0 END,
+    attempt_penalty_score = CASE WHEN moving.to_queue IS NULL THEN attempt_penalty_score ELSE 0 END,
+    time_penalty_score = CASE WHEN moving.to_queue IS NULL THEN time_penalty_score ELSE 0 END,
+    updated_at = %(now)s
+FROM unnest(%(user_ids)s::bigint[], %(to_queues)s::text[]) AS moving (user_id, to_queue)
+WHERE score.user_id = moving.user_id;
+
+-- name: record_transitions
+INSERT INTO queue_transitions (
+    user_id, from_queue_type, to_queue_type, left_stay_id, entered_stay_id,
+    reason, actor, happened_at, dagster_run_id, partition_key
+)
+SELECT user_id, from_queue, to_queue, left_stay_id, entered_stay_id,
+       reason, %(actor)s, %(now)s, %(run_id)s, partition_key
+FROM unnest(
+    %(user_ids)s::bigint[], %(from_queues)s::text[], %(to_queues)s::text[],
+    %(left_stay_ids)s::bigint[], %(entered_stay_ids)s::bigint[], %(reasons)s::text[], %(partition_keys)s::text[]
+) AS moved (user_id, from_queue, to_queue, left_stay_id, entered_stay_id, reason, partition_key);
