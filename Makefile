@@ -19,7 +19,6 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
 		|| { echo "leadq needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "installing leadq into .venv"
-	@rm -rf .venv
 	@"$(PYTHON)" -m venv .venv
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; then \
 		$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock; \

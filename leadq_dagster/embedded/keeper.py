@@ -75,7 +75,7 @@ class Keeper:
     def _keep(self) -> None:
         try:
             self._launch()
-        except BaseException as error:  # the waiting caller gets it, whatever it is
+        except BaseException as error:  # noqa: BLE001 - the waiting caller gets it, whatever it is
             self._ready.set_exception(error)
             return
         self._ready.set_result(None)
