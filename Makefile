@@ -36,7 +36,7 @@ demo-once: $(INSTALLED)
 
 test: $(INSTALLED)
 	@$(BIN)/python deploy/install_mariadb.py
-	@$(BIN)/python -m pytest -n auto --dist loadgroup
+	@$(BIN)/python -m pytest -n auto
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .

@@ -45,7 +45,7 @@ def main() -> int:
     if found is None:
         sys.stderr.write(ADVICE.format(reason="the packages came without mariadbd or mariadb-install-db"))
         return 1
-    print(f"MariaDB: {found.server}")
+    sys.stdout.write(f"MariaDB: {found.server}\n")
     return 0
 
 

@@ -5,6 +5,7 @@ Everything starts without waiting, so that several servers come up at once from 
 
 import os
 import secrets
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -75,7 +76,9 @@ class MariaDbTemplate:
     def __exit__(self, *_: object) -> None:
         # Killed, for their data is thrown away and need not be written down.
         for child in self._children:
-            child.kill()
+            if child.poll() is None:
+                # The whole group: an installation is a shell with children of its own.
+                os.killpg(child.pid, signal.SIGKILL)
             child.wait()
 
     def write_accounts(self, file: Path) -> None:
@@ -111,13 +114,22 @@ class MariaDbTemplate:
     def _give(self, path: Path) -> None:
         os.chown(path, self._account.uid, self._account.gid)
 
+    def temporary_folder(self, name: str) -> Path:
+        """Where one server keeps temporary tables: a starting server deletes those of all who share it."""
+        return self._own_folder(self.home / f"{name}.tmp")
+
+    def _own_folder(self, folder: Path) -> Path:
+        folder.mkdir(mode=0o700)
+        self._give(folder)
+        return folder
+
     def _begin(self) -> subprocess.Popen[bytes]:
-        self._folder.mkdir(mode=0o700)
-        self._give(self._folder)
+        self._own_folder(self._folder)
         command = self.binaries.run(
             self.binaries.install,
             *self.binaries.options[:1],
             f"--datadir={self._folder}",
+            f"--tmpdir={self.temporary_folder('template')}",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--force",
@@ -136,6 +148,7 @@ class MariaDbProcess:
         self._folder = template.home / name
         self._log = template.home / f"{name}.log"
         self._accounts = template.home / f"{name}.sql"
+        self._temporary = template.temporary_folder(name)
         template.copy_to(self._folder)
         template.write_accounts(self._accounts)
         self._process = self._begin()
@@ -161,6 +174,7 @@ class MariaDbProcess:
             *binaries.options,
             *SERVER_OPTIONS,
             f"--datadir={self._folder}",
+            f"--tmpdir={self._temporary}",
             f"--init-file={self._accounts}",
             f"--port={self.port}",
             *self._options,

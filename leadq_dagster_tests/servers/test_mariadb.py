@@ -53,6 +53,15 @@ def test_mariadb_lives_in_utc_and_has_three_accounts_with_passwords(mariadb: Mar
         pymysql.connect(host="127.0.0.1", port=mariadb.port, user="root", password="")
 
 
+def test_no_two_servers_share_a_folder_for_temporary_tables(
+    mariadb: MariaDb, replication_pair: ReplicationPair
+) -> None:
+    """A starting server deletes the temporary tables of those who do."""
+    servers = (mariadb, replication_pair.primary, replication_pair.replica)
+    folders = {server.administer("SELECT @@tmpdir AS folder")[0]["folder"] for server in servers}
+    assert len(folders) == len(servers)
+
+
 def test_replica_refuses_writes_of_the_ordinary_user(
     replication_pair: ReplicationPair, replicated_database: str
 ) -> None:
