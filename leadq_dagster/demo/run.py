@@ -17,7 +17,7 @@ from leadq_dagster.demo.history import live_until
 from leadq_dagster.demo.serving import (
     choose_ui_port,
     dagster_running,
-    interrupted_by_sigterm,
+    interruptible,
     living,
     make_dagster_home,
 )
@@ -48,13 +48,15 @@ def run_demo(wishes: Wishes) -> Summary:
     Everything but the summary goes to standard error. Raises a LeadqError for what the text says.
     """
     console = Console(stderr=True)
-    with interrupted_by_sigterm(), demo_databases(wishes.home) as server:
+    # Now, so that a busy port is told before minutes of work.
+    port = None if wishes.once else choose_ui_port(wishes.port)
+    with interruptible(), demo_databases(wishes.home) as server:
         application, summary = _prepare(server, wishes, console)
         _show(summary, as_json=wishes.as_json)
         if not summary.agrees_with_the_truth:
             raise PermanentError("the store does not agree with the firm's truth")
-        if not wishes.once:
-            _serve(application, wishes, console)
+        if port is not None:
+            _serve(application, wishes.home, port, console)
     return summary
 
 
@@ -104,9 +106,8 @@ def _discover(
         )
 
 
-def _serve(application: Application, wishes: Wishes, console: Console) -> None:
-    port = choose_ui_port(wishes.port)
-    with living(application), dagster_running(wishes.home, port) as dagster:
+def _serve(application: Application, home: Path, port: int, console: Console) -> None:
+    with living(application), dagster_running(home, port) as dagster:
         ui = f"http://{LOOPBACK}:{port}"
         console.print(f"\nThe firm goes on living, and Dagster runs at [bold]{ui}[/bold]. Look at:")
         console.print(f"  lineage     {ui}/locations/leadq/asset-groups/discovery/lineage")
@@ -118,9 +119,7 @@ def _serve(application: Application, wishes: Wishes, console: Console) -> None:
         except KeyboardInterrupt:
             console.print("stopping")
             return
-    raise PermanentError(
-        f"Dagster stopped by itself: the reason is at the end of {wishes.home / 'dagster.log'}"
-    )
+    raise PermanentError(f"Dagster stopped by itself: the reason is at the end of {home / 'dagster.log'}")
 
 
 def _show(summary: Summary, *, as_json: bool) -> None:

@@ -64,11 +64,11 @@ def dagster_running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"
     Raises PermanentError when the UI does not answer within two minutes; the log says why.
     """
     log = home / "dagster.log"
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(shipped("workspace.yaml"))]
+    # Interrupted when this process is gone, however it ended: Dagster would outlive it otherwise.
+    command = ["setpriv", "--pdeathsig", "INT", sys.executable, "-m", "dagster", "dev"]
+    command += ["-w", str(shipped("workspace.yaml")), "-h", LOOPBACK, "-p", str(port)]
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "-h", LOOPBACK, "-p", str(port)], stdout=output, stderr=output, start_new_session=True
-        )
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         try:
             _wait_for_ui(process, port, log)
             yield process
@@ -82,17 +82,21 @@ def dagster_running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"
 
 
 @contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """Within the block a SIGTERM ends the program as Ctrl-C does."""
+def interruptible() -> Iterator[None]:
+    """Within the block SIGINT and SIGTERM both end the program as Ctrl-C does.
+
+    SIGINT too: a shell starts background programs with it ignored, and so would be all that they start.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _wait_for_ui(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
