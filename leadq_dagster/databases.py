@@ -28,7 +28,7 @@ def replica_url(settings: Settings) -> str:
 def store_url(settings: Settings) -> str:
     """The store's URL, `postgresql://…`. Raises RefusedError when DATABASE_URL is something else."""
     if settings.database_url is not None:
-        return _text(_postgres("DATABASE_URL", settings.database_url))
+        return url_text(_postgres("DATABASE_URL", settings.database_url))
     return _embedded(settings, "DATABASE_URL", EMBEDDED_STORE)
 
 
@@ -44,7 +44,7 @@ def dagster_storage_url(settings: Settings) -> str:
         parts = _postgres("DATABASE_URL", settings.database_url)._replace(path=f"/{EMBEDDED_DAGSTER}")
     else:
         parts = urlsplit(_embedded(settings, "DAGSTER_DATABASE_URL", EMBEDDED_DAGSTER))
-    return _text(parts._replace(scheme="postgresql+psycopg2"))
+    return url_text(parts._replace(scheme="postgresql+psycopg2"))
 
 
 def _postgres(variable: str, secret: SecretStr) -> SplitResult:
@@ -56,12 +56,14 @@ def _postgres(variable: str, secret: SecretStr) -> SplitResult:
     if parts is None or parts.scheme.split("+")[0] not in POSTGRES_SCHEMES or len(parts.path) < 2:
         raise RefusedError(f"{variable} is not of the form {FORM}")
     # The driver would read a part of the password as the host's name, and quote it in its error.
-    if parts.netloc.count("@") > 1 or HALF_ENCODED.search(parts.geturl()):
-        raise RefusedError(f"{variable}: in {FORM}, special characters are percent-encoded (@ is %40, % is %25)")
+    if parts.netloc.count("@") > 1 or "@" in parts.path or HALF_ENCODED.search(parts.geturl()):
+        raise RefusedError(
+            f"{variable} is not of the form {FORM} with special characters percent-encoded (@ as %40)"
+        )
     return parts._replace(scheme="postgresql")
 
 
-def _text(parts: SplitResult) -> str:
+def url_text(parts: SplitResult) -> str:
     """The URL again; `geturl` would drop the slashes of one without a host (`postgresql:///db?host=/run`)."""
     query = f"?{parts.query}" if parts.query else ""
     return f"{parts.scheme}://{parts.netloc}{parts.path}{query}"

@@ -33,7 +33,10 @@ class Settings(BaseSettings):
         default=48, ge=1, description="Hours before a window's end in which a call makes a user a candidate."
     )
     discovery_batch_size: int = Field(
-        default=5_000, ge=100, le=60_000, description="Rows per look-up at the replica and per write."
+        default=5_000,
+        ge=100,
+        le=60_000,
+        description="Users per page read at the replica and written in one transaction.",
     )
     leadq_home: Path = Field(
         default=Path(".leadq"), description="Folder of the embedded server and of Dagster's files."
@@ -42,7 +45,8 @@ class Settings(BaseSettings):
         default="UTC", description="Time zone of the replica's naive DATETIMEs (IANA name)."
     )
     leadq_heartbeat_table: str = Field(
-        default="heartbeat", description="Replica table whose column ts the primary keeps writing."
+        default="heartbeat",
+        description="Replica table (or schema.table) whose column ts the primary keeps writing; empty: there is none.",
     )
     leadq_lag_allowance_seconds: int = Field(
         default=30, ge=0, description="Assumed replica lag in seconds where there is no heartbeat table."
@@ -69,6 +73,11 @@ class Settings(BaseSettings):
         default=30, ge=1, description="Days for which Dagster's step events are kept."
     )
 
+    @field_validator("replica_database_url", "database_url", "dagster_database_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, url: object) -> object:
+        return url or None
+
     @field_validator("leadq_replica_timezone")
     @classmethod
     def _is_a_time_zone(cls, name: str) -> str:
@@ -81,14 +90,13 @@ class Settings(BaseSettings):
     @field_validator("leadq_partitions_start")
     @classmethod
     def _is_a_full_utc_hour(cls, start: datetime) -> datetime:
-        full_hours = timedelta(hours=1)
-        start = start if start.tzinfo else start.replace(tzinfo=UTC)
         try:
-            if (start - datetime(2025, 1, 1, tzinfo=UTC)) % full_hours:
-                raise ValueError("is not a full UTC hour such as 2025-01-01T00:00Z")
-            return start.astimezone(UTC)
-        except OverflowError:
-            raise ValueError("is too far from now") from None
+            start = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("is before the first or after the last year there is") from error
+        if start != start.replace(minute=0, second=0, microsecond=0):
+            raise ValueError("is not a full UTC hour such as 2025-01-01T00:00Z")
+        return start
 
     @property
     def overlap(self) -> timedelta:

@@ -1,6 +1,7 @@
 """The demo from nothing to a running system: each step with its progress on the terminal."""
 
 import json
+import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -72,6 +73,7 @@ def _prepare(server: EmbeddedPostgres, wishes: Wishes, console: Console) -> tupl
             wishes.weeks,
             lambda done, total: progress.update(history, completed=done, total=total),
         )
+        os.environ["LEADQ_PARTITIONS_START"] = application.firm.recipe.start.isoformat()
         summary = _discover(
             server, application, Window(application.firm.recipe.start, floor_to_hour(now)), progress
         )

@@ -14,7 +14,7 @@ def floor_to_hour(instant: datetime) -> datetime:
 
 @dataclass(frozen=True, order=True)
 class Window:
-    """The instants from `start` (inclusive) to `end` (exclusive), both aware UTC.
+    """The instants from `start` (inclusive) to `end` (exclusive); aware bounds, kept in UTC.
 
     Raises ValueError for naive bounds and for an empty or reversed window.
     """
@@ -27,6 +27,8 @@ class Window:
             raise ValueError("a window's bounds carry a time zone")
         if self.start >= self.end:
             raise ValueError(f"a window starts before it ends, not {self.start} to {self.end}")
+        object.__setattr__(self, "start", self.start.astimezone(UTC))
+        object.__setattr__(self, "end", self.end.astimezone(UTC))
 
     def __contains__(self, instant: object) -> bool:
         return isinstance(instant, datetime) and self.start <= instant < self.end

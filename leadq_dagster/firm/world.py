@@ -69,7 +69,8 @@ class Firm:
         self._commits: list[tuple[datetime, int, Change]] = []
         self._native = (count(FIRST_ID), count(FIRST_ID))
         self._migrated = (count(FIRST_MIGRATED_ID), count(FIRST_MIGRATED_ID))
-        self._expect_sign_up(start)
+        self._arrived_at = start
+        self._expect_sign_up()
 
     def advance(self, until: datetime) -> list[Change]:
         """What has become visible since the last call, up to and including `until` (aware), oldest first.
@@ -79,7 +80,7 @@ class Firm:
         while self._events[0][0] <= until:
             at, _, person, step = heapq.heappop(self._events)
             if step is life.sign_up:
-                self._expect_sign_up(at)
+                self._expect_sign_up()
             self._live(at, person, step)
         return list(self._committed(until))
 
@@ -112,8 +113,8 @@ class Firm:
             )
             heapq.heappush(self._commits, (visible_at, next(self._order), change))
 
-    def _expect_sign_up(self, after: datetime) -> None:
-        at = self._next_sign_up(after)
+    def _expect_sign_up(self) -> None:
+        at = self._next_sign_up()
         user_ids, claim_ids = self._migrated if self._rng.random() < MIGRATED_SHARE else self._native
         person = Person(
             user_id=next(user_ids),
@@ -125,12 +126,14 @@ class Firm:
         )
         heapq.heappush(self._events, (at, next(self._order), person, life.sign_up))
 
-    def _next_sign_up(self, after: datetime) -> datetime:
-        """Thinning: try at the pace of the busiest hour, keep a try with the weight of its own hour."""
+    def _next_sign_up(self) -> datetime:
+        """Thinning: try at the pace of the busiest hour, keep a try with the weight of its own hour.
+
+        Arrivals are kept exactly: from whole seconds on, a large firm would fall behind its pace.
+        """
         busiest = max(DAY_CURVE)
         seconds_between = 86_400 * (sum(DAY_CURVE) / 24) / (self.recipe.sign_ups_per_day * busiest)
-        at = after
         while True:
-            at += timedelta(seconds=self._rng.expovariate(1 / seconds_between))
-            if self._rng.random() * busiest < DAY_CURVE[at.hour]:
-                return at.replace(microsecond=0) + timedelta(seconds=1)
+            self._arrived_at += timedelta(seconds=self._rng.expovariate(1 / seconds_between))
+            if self._rng.random() * busiest < DAY_CURVE[self._arrived_at.hour]:
+                return self._arrived_at.replace(microsecond=0) + timedelta(seconds=1)

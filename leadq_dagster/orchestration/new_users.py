@@ -76,7 +76,7 @@ def _discover(context: AssetExecutionContext, databases: Databases) -> Discovery
             window_of_run(context),
             replica=replica,
             store=store,
-            provenance=Provenance(actor=NEW_USERS, run_id=context.run_id),
+            provenance=Provenance(actor=NEW_USERS, run_id=context.run.run_id),
             now=datetime.now(UTC),
             overlap=databases.settings.overlap,
         )

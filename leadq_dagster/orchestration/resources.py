@@ -1,6 +1,7 @@
 """The databases as a resource of Dagster: opened when a stage needs them, never at load."""
 
-from leadq_dagster.databases import replica_url, store_url
+from leadq_dagster.databases import dagster_storage_url, replica_url, store_url
+from leadq_dagster.replica import address
 from leadq_dagster.replica.engine import Replica, open_replica
 from leadq_dagster.settings import Settings
 from leadq_dagster.store.connection import Store, open_store
@@ -11,11 +12,16 @@ class Databases:
 
     A plain object and not a ConfigurableResource, whose fields Dagster shows in its UI. It opens nothing by
     itself: what fails inside an asset's body can ask for another try, what fails while Dagster sets up
-    resources ends the run.
+    resources ends the run. A configured URL that cannot be meant raises RefusedError at once.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        if settings.replica_database_url is not None:
+            address.replica_url(replica_url(settings))
+        if settings.database_url is not None:
+            store_url(settings)
+            dagster_storage_url(settings)
 
     def open_replica(self) -> Replica:
         """The replica, read only; close it or use it as a context manager."""

@@ -40,6 +40,6 @@ def mapped_failures(context: AssetExecutionContext | OpExecutionContext, retries
         wait = retries.wait_seconds(context.retry_number)
         raise RetryRequested(max_retries=retries.tries_max, seconds_to_wait=wait) from error
     except Exception as error:
-        context.instance.add_run_tags(context.run_id, {MAX_RUN_RETRIES_TAG: "0"})
+        context.instance.add_run_tags(context.run.run_id, {MAX_RUN_RETRIES_TAG: "0"})
         text = str(error) if isinstance(error, LeadqError) else f"a defect of leadq: {type(error).__name__}"
         raise Failure(description=text, allow_retries=False) from error

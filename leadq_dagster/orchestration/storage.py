@@ -10,7 +10,7 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from psycopg import sql
 
-from leadq_dagster.databases import dagster_storage_url
+from leadq_dagster.databases import dagster_storage_url, url_text
 from leadq_dagster.domain.errors import PermanentError, TransientError
 from leadq_dagster.settings import load_settings
 
@@ -47,7 +47,7 @@ class LeadqDagsterStorage(DagsterPostgresStorage):
 
 def plain_url(url: str) -> str:
     """The URL without SQLAlchemy's driver suffix, as psycopg takes it."""
-    return urlsplit(url)._replace(scheme="postgresql").geturl()
+    return url_text(urlsplit(url)._replace(scheme="postgresql"))
 
 
 def ensure_database(url: str) -> None:
@@ -67,7 +67,7 @@ def ensure_database(url: str) -> None:
 
 
 def _create_database(url: str, name: str) -> None:
-    server = urlsplit(plain_url(url))._replace(path=f"/{MAINTENANCE_DATABASE}").geturl()
+    server = url_text(urlsplit(plain_url(url))._replace(path=f"/{MAINTENANCE_DATABASE}"))
     statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
     try:
         with psycopg.connect(server, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:

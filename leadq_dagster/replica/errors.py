@@ -7,7 +7,7 @@ and, where it helps, the name of the table or column that is missing.
 
 import re
 
-from sqlalchemy.exc import DBAPIError, NoSuchTableError
+from sqlalchemy.exc import DBAPIError, InterfaceError, NoSuchTableError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from leadq_dagster.domain.errors import LeadqError, PermanentError, TransientError
@@ -16,6 +16,10 @@ from leadq_dagster.replica.address import VARIABLE
 
 class NoSuchTable(PermanentError):
     """The replica has no table of the name that was asked for."""
+
+
+class NoRight(PermanentError):
+    """The replica's user may not read what was asked for, or may not know that it does not exist."""
 
 
 _NO_TABLE = "the replica has no table {name}: check the database that {variable} names"
@@ -36,7 +40,7 @@ _MISUNDERSTOOD = "the replica does not accept a statement of leadq's"
 _Meaning = tuple[type[LeadqError], str]
 
 _LOGIN: _Meaning = (PermanentError, _NO_LOGIN)
-_RIGHT: _Meaning = (PermanentError, _NO_RIGHT)
+_RIGHT: _Meaning = (NoRight, _NO_RIGHT)
 _TABLE: _Meaning = (NoSuchTable, _NO_TABLE)
 _COLUMN: _Meaning = (PermanentError, _NO_COLUMN)
 _DATABASE: _Meaning = (PermanentError, _NO_DATABASE)
@@ -49,7 +53,9 @@ _CONFLICT: _Meaning = (TransientError, _BUSY)
 _CLOSED: _Meaning = (TransientError, _STARTING)
 
 _OF_MYSQL: dict[int, _Meaning] = {
-    **dict.fromkeys((1044, 1045, 1129, 1130, 1227, 1251, 1524, 1698, 3118, 3159, 4151), _LOGIN),
+    **dict.fromkeys(
+        (1044, 1045, 1129, 1130, 1227, 1251, 1524, 1698, 2054, 2058, 2059, 2061, 3118, 3159, 4151), _LOGIN
+    ),
     **dict.fromkeys((1142, 1143, 1370), _RIGHT),
     **dict.fromkeys((1051, 1109, 1146), _TABLE),
     1054: _COLUMN,
@@ -83,7 +89,11 @@ _OF_POSTGRES: dict[str, _Meaning] = {
 }
 
 # While it connects, psycopg knows no SQLSTATE: all there is is the server's text (in English, as a rule).
+# The first that fits counts: the texts of fullness name roles and databases too.
 _OF_POSTGRES_CONNECTING = (
+    ("too many clients", _FULL),
+    ("too many connections", _FULL),
+    ("remaining connection slots", _FULL),
     ("password authentication failed", _LOGIN),
     ("no password supplied", _LOGIN),
     ("pg_hba.conf", _LOGIN),
@@ -91,9 +101,6 @@ _OF_POSTGRES_CONNECTING = (
     ("invalid connection option", _LOGIN),
     ('role "', _LOGIN),
     ('database "', _DATABASE),
-    ("too many clients", _FULL),
-    ("too many connections", _FULL),
-    ("remaining connection slots", _FULL),
     ("starting up", _CLOSED),
     ("shutting down", _CLOSED),
 )
@@ -128,7 +135,7 @@ def _meaning(error: DBAPIError, code: int | str | None) -> _Meaning:
     if code is not None:
         return _OF_POSTGRES.get(code) or _OF_POSTGRES.get(code[:2]) or _UNKNOWN
     texts = (meaning for part, meaning in _OF_POSTGRES_CONNECTING if part in str(error.orig))
-    return next(texts, _UNREACHABLE)
+    return next(texts, _UNREACHABLE if isinstance(error, OperationalError | InterfaceError) else _UNKNOWN)
 
 
 def _code(original: BaseException) -> int | str | None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from sqlalchemy import Connection, TableClause, column, func, select, table
 
 from leadq_dagster.domain.errors import PermanentError, RefusedError, TransientError
-from leadq_dagster.replica.errors import NoSuchTable
+from leadq_dagster.replica.errors import NoRight, NoSuchTable
 from leadq_dagster.replica.session import Session
 from leadq_dagster.replica.times import to_utc
 
@@ -53,6 +53,11 @@ class Heartbeat:
                 return self._by_heartbeat(session)
             except NoSuchTable:
                 pass
+            except NoRight as refused:
+                # MySQL says the same of a table that is not there, to a login with rights on single tables.
+                raise PermanentError(
+                    f"{refused}; if there is none, set LEADQ_HEARTBEAT_TABLE to nothing"
+                ) from None
         return self._by_clock(session)
 
     def _by_heartbeat(self, session: Session) -> Observation:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from leadq_dagster.replica.errors import translate
+from leadq_dagster.replica.infinite_dates import forgive_infinite_dates
 
 Answer = TypeVar("Answer")
 
@@ -122,3 +123,4 @@ def _set_up_postgres(connection: Any, cursor: DBAPICursor, timeout_seconds: int)
     cursor.execute(f"SET statement_timeout = {timeout_seconds * 1000:d}")
     cursor.execute("SET TIME ZONE 'UTC'")
     connection.autocommit = False
+    forgive_infinite_dates(connection)

@@ -85,8 +85,9 @@ class UserReader:
 
     def _check_zone(self, rows: Sequence[UserRow]) -> None:
         """Bounds are naive, and the server takes them for UTC where the column has a zone of its own."""
-        aware = any(isinstance(row.created_at, datetime) and row.created_at.tzinfo for row in rows)
-        if aware and str(self.zone) != "UTC":
+        moments = (moment for row in rows for moment in (row.created_at, row.updated_at))
+        aware = any(isinstance(moment, datetime) and moment.tzinfo for moment in moments)
+        if aware and str(self.zone) not in ("UTC", "Etc/UTC"):
             raise PermanentError(
                 "the replica's dates carry a time zone of their own: set the replica's time zone to UTC"
             )

@@ -11,7 +11,7 @@ from leadq_dagster.domain.facts import SourceUser
 from leadq_dagster.domain.provenance import Provenance
 from leadq_dagster.domain.queue_rule import QueueDecision, Reason, decide_queue
 from leadq_dagster.domain.tally import Tally
-from leadq_dagster.domain.windows import Window, join_touching
+from leadq_dagster.domain.windows import Window, floor_to_hour, join_touching
 from leadq_dagster.replica.engine import Replica
 from leadq_dagster.replica.heartbeat import Observation
 from leadq_dagster.replica.users import ChangedUser
@@ -56,9 +56,9 @@ def discover_new_users(
 ) -> DiscoveryReport:
     """Make known every enabled user who was created or updated in the window, and queue those who belong.
 
-    Before the window, hours within `overlap` that an earlier discovery completed are read again: who is
-    still unknown there became visible late. An hour nobody completed yet is left to its own discovery, so
-    that any order of windows ends in the same state.
+    Before the window, hours within `overlap` that an earlier discovery completed are read again for rows
+    that became visible late: users still unknown, and known ones who by now belong in a queue. An hour
+    nobody completed yet is left to its own discovery, so that any order of windows ends in the same state.
 
     Twice is the same as once; a discovery cut off midway is finished by running it again. `progress` is
     called with the number of users seen so far. Raises TransientError while the replica has not observed
@@ -68,7 +68,7 @@ def discover_new_users(
     observed = replica.observed_until()
     if observed.until < window.end:
         raise TransientError(
-            f"the replica has observed {observed.until:%Y-%m-%d %H:%M:%S} UTC (by its {observed.by}), "
+            f"the replica has observed {observed.until:%Y-%m-%d %H:%M:%S} UTC (by {observed.by}), "
             f"and the window ends at {window.end:%Y-%m-%d %H:%M} UTC"
         )
     discovery = _Discovery(window, replica, store, provenance, now)
@@ -85,22 +85,42 @@ def discover_new_users(
 
 
 def _late_pages(discovery: _Discovery, overlap: timedelta) -> Iterator[list[ChangedUser]]:
-    """Who became visible in the overlap only after their own hour had been completed."""
+    """Whom an earlier discovery of the overlap's hours could not see yet as they are now, page by page."""
     if not overlap:
         return
+    start = discovery.window.start
+    # From the full hour: hours are completed whole, and the overlap may end within one.
+    reach = Window(floor_to_hour(start - overlap), start)
     with discovery.store.transaction() as cursor:
-        completed = windows.completed_hours(
-            cursor, discovery.provenance.actor, discovery.window.before(overlap)
-        )
+        completed = windows.completed_hours(cursor, discovery.provenance.actor, reach)
     for part in join_touching(completed):
-        for page in discovery.replica.changed_users(part):
-            yield _unknown(discovery.store, page)
+        for page in discovery.replica.changed_users(Window(part.start, min(part.end, start))):
+            if late := _late(discovery, page):
+                yield late
 
 
-def _unknown(store: Store, page: Sequence[ChangedUser]) -> list[ChangedUser]:
-    with store.transaction() as cursor:
-        known = scores.known(cursor, [changed.user.user_id for changed in page])
-    return [changed for changed in page if changed.user.is_enabled and changed.user.user_id not in known]
+def _late(discovery: _Discovery, page: Sequence[ChangedUser]) -> list[ChangedUser]:
+    """Who is enabled and still unknown, or known and in no queue although they belong in one.
+
+    The second is what an update committed late looks like: the user was judged by the row before it.
+    """
+    enabled = [
+        changed
+        for changed in page
+        # Who is of the window itself, too, is read with it, and counted there.
+        if changed.user.is_enabled
+        and changed.user.created_at not in discovery.window
+        and changed.user.updated_at not in discovery.window
+    ]
+    with discovery.store.transaction() as cursor:
+        known = scores.known(cursor, [changed.user.user_id for changed in enabled])
+    decisions = _decide(discovery, [changed.user for changed in enabled if changed.user.user_id in known])
+    belonging = {user_id for user_id, decision in decisions.items() if decision.queue}
+    return [
+        changed
+        for changed in enabled
+        if changed.user.user_id not in known or changed.user.user_id in belonging
+    ]
 
 
 def _discover_page(discovery: _Discovery, page: Sequence[ChangedUser]) -> dict[Window, Tally]:
@@ -115,7 +135,8 @@ def _discover_page(discovery: _Discovery, page: Sequence[ChangedUser]) -> dict[W
     with discovery.store.transaction() as cursor:
         stored = scores.make_known(cursor, enabled, discovery.now)
         known = scores.known(cursor, [user.user_id for user in enabled])
-        queued = queue.move_users(cursor, moves, discovery.provenance, discovery.now)
+        # Somebody who read later may have queued them since they were judged, and knows better.
+        queued = queue.move_users(cursor, moves, discovery.provenance, discovery.now, unless_queued=True)
         # Inside the transaction: a tally that does not balance leaves nothing behind.
         return _tallies(discovery.window, page, stored, known - stored, queued)
 

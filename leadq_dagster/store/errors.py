@@ -19,6 +19,7 @@ HEALED_BY_ANOTHER_TRY = (
     errors.CrashShutdown,
     errors.CannotConnectNow,
     errors.IdleInTransactionSessionTimeout,
+    errors.TransactionTimeout,
     errors.ReadOnlySqlTransaction,
     errors.DiskFull,
 )
@@ -28,6 +29,8 @@ HEALED_BY_AN_OPERATOR = {
     errors.UndefinedObject: "an object is missing: run `leadq db upgrade`",
     errors.InsufficientPrivilege: "the role lacks a privilege: see sql/roles.sql",
 }
+LIMIT_EXCEEDED = "54"  # SQLSTATEs of a value or statement too large; psycopg counts them as operational
+WORDS_OF_A_PASSING_FAILURE = "Temporary failure in name resolution"
 # A refused connection carries no SQLSTATE in libpq, only the server's words.
 WORDS_OF_A_WRONG_URL = (
     "authentication failed",
@@ -45,13 +48,14 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except PoolTimeout:
-        raise TransientError("the store has no free connection") from None
+        raise TransientError("store: unreachable, or all connections are in use") from None
     except psycopg.Error as error:
         raise translate(error) from None
 
 
 def translate(error: psycopg.Error) -> LeadqError:
-    """The leadq error for a driver error, with the server's primary message and never its detail line."""
+    """The leadq error for a driver error, never with row contents: those stand in the detail line, and of
+    a value that cannot be read also in the primary message."""
     for kind, advice in HEALED_BY_AN_OPERATOR.items():
         if isinstance(error, kind):
             return PermanentError(f"store: {advice} ({error.diag.message_primary})")
@@ -60,9 +64,11 @@ def translate(error: psycopg.Error) -> LeadqError:
     if error.diag.constraint_name:
         promise = error.diag.constraint_name.replace("_", " ")
         return PermanentError(f"store: refused, because {promise} ({error.diag.table_name or 'no table'})")
-    if isinstance(error, psycopg.OperationalError):
+    if isinstance(error, psycopg.OperationalError) and not (error.sqlstate or "").startswith(LIMIT_EXCEEDED):
         words = str(error)
-        if any(hint in words for hint in WORDS_OF_A_WRONG_URL):
+        if WORDS_OF_A_PASSING_FAILURE not in words and any(hint in words for hint in WORDS_OF_A_WRONG_URL):
             return PermanentError(f"store: cannot connect, check DATABASE_URL: {words.strip()}")
         return TransientError(f"store: {words.strip()}")
-    return PermanentError(f"store: {error.diag.message_primary or type(error).__name__}")
+    if isinstance(error, psycopg.DataError) or not error.diag.message_primary:
+        return PermanentError(f"store: {type(error).__name__}")
+    return PermanentError(f"store: {error.diag.message_primary}")

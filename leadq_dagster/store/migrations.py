@@ -13,6 +13,7 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError
 
+from leadq_dagster.domain.errors import PermanentError
 from leadq_dagster.named_sql import queries
 from leadq_dagster.shipped import shipped
 from leadq_dagster.store.errors import store_errors, translate
@@ -22,21 +23,25 @@ Catalog: TypeAlias = dict[tuple[str, str], str]
 
 
 def upgrade(url: str) -> list[str]:
-    """Run the migrations that the store lacks; the numbers of those it gained, oldest first.
+    """Run the migrations that the store lacks; the numbers of those that this call ran, oldest first.
 
     Does nothing when there are none. Several at once are safe: one runs them, the others wait and find
     nothing to do. Raises PermanentError or TransientError; nothing is half-done then.
     """
-    before = set(applied(url))
+    applied(url)  # refuses a store that is ahead of this version
+    ran: list[str] = []
     with _connection(url) as connection:
         config = _alembic_config()
-        config.attributes["connection"] = connection
+        config.attributes.update(connection=connection, ran=ran)
         command.upgrade(config, "head")
-    return [revision for revision in applied(url) if revision not in before]
+    return ran
 
 
 def applied(url: str) -> list[str]:
-    """The numbers of the migrations that the store has, oldest first."""
+    """The numbers of the migrations that the store has, oldest first.
+
+    Raises PermanentError when a newer version of leadq has migrated it.
+    """
     with store_errors(), psycopg.connect(url) as connection:
         table = connection.execute("SELECT to_regclass('leadq_migration')::text").fetchone()
         if table is None or table[0] is None:
@@ -44,6 +49,8 @@ def applied(url: str) -> list[str]:
         row = connection.execute("SELECT version_num FROM leadq_migration").fetchone()
     if row is None:
         return []
+    if row[0] not in known_migrations():
+        raise PermanentError(f"store: migration {row[0]} is from a newer version of leadq: run that version")
     return [script.revision for script in _scripts().iterate_revisions(row[0], "base")][::-1]
 
 
@@ -54,7 +61,8 @@ def known_migrations() -> list[str]:
 
 def check(url: str) -> list[str]:
     """Each difference between the store's schema and the migrations, as a sentence; empty when equal."""
-    missing = [number for number in known_migrations() if number not in applied(url)]
+    present = applied(url)
+    missing = [number for number in known_migrations() if number not in present]
     if missing:
         return [f"migration {number} has not run: run `leadq db upgrade`" for number in missing]
     return differences(live=read_catalog(url), expected=parse_catalog(snapshot_path().read_text("utf-8")))
@@ -101,7 +109,7 @@ def format_catalog(catalog: Catalog) -> str:
 def _connection(url: str) -> Iterator[Connection]:
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
     try:
-        with engine.connect() as connection:
+        with store_errors(), engine.connect() as connection:
             yield connection
     except DBAPIError as error:
         if isinstance(error.orig, psycopg.Error):

@@ -24,17 +24,27 @@ class Move:
 
 
 def move_users(
-    cursor: Cursor[TupleRow], moves: Sequence[Move], provenance: Provenance, now: datetime
+    cursor: Cursor[TupleRow],
+    moves: Sequence[Move],
+    provenance: Provenance,
+    now: datetime,
+    *,
+    unless_queued: bool = False,
 ) -> dict[int, QueueType | None]:
     """Bring each user into the queue where they belong; the users who moved, with where they are now.
 
     Closes the stay they leave, opens the one they enter, and writes the audit line, in the caller's
     transaction. Who is in the right queue already, is unknown, or is inactive does not move. Moving twice
-    is the same as once. At most one move a user.
+    is the same as once. At most one move a user. With `unless_queued`, who is in any queue by now stays
+    there: for callers who judged them as being in none.
     """
     origins = _lock(cursor, [move.user_id for move in moves])
     moving = [
-        move for move in moves if move.user_id in origins and origins[move.user_id] != move.decision.queue
+        move
+        for move in moves
+        if move.user_id in origins
+        and origins[move.user_id] != move.decision.queue
+        and not (unless_queued and origins[move.user_id])
     ]
     if moving:
         _apply(cursor, moving, origins, provenance, now)

@@ -21,12 +21,16 @@ def completed_hours(cursor: Cursor[TupleRow], asset: str, within: Window) -> lis
 def complete_hours(
     cursor: Cursor[TupleRow], window: Window, observed_until: datetime, provenance: Provenance, now: datetime
 ) -> None:
-    """Record that the actor has read every hour of the window; an hour recorded before keeps its record."""
+    """Record that the actor has read each whole hour of the window; one recorded before keeps its record.
+
+    An hour that the window only touches is not complete: who is found in the rest of it later is not late.
+    """
+    whole = [hour for hour in window.hours() if window.start <= hour.start and hour.end <= window.end]
     cursor.execute(
         SQL["insert_completed"],
         {
             "asset": provenance.actor,
-            "window_starts": [hour.start for hour in window.hours()],
+            "window_starts": [hour.start for hour in whole],
             "observed_until": observed_until,
             "now": now,
             "run_id": provenance.run_id,

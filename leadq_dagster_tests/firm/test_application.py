@@ -121,14 +121,17 @@ def test_a_late_user_is_absent_until_the_commit_and_then_has_the_old_date(
     late = next(
         change
         for change in lived(START + 2 * DAY)
-        if change.table == "users" and change.is_insert and change.visible_at - change.at > HOUR
+        if change.table == "users"
+        and change.is_insert
+        and change.row["created_at"]
+        and change.visible_at - change.at > HOUR
     )
     application = open_application(replica_db.engine, RECIPE)
     application.advance(late.visible_at - timedelta(seconds=1))
     assert late.key not in content(replica_db.engine)["users"]
     application.advance(late.visible_at)
     shown = content(replica_db.engine)["users"][late.key]
-    assert late.at.replace(tzinfo=None) in (shown["created_at"], shown["updated_at"])
+    assert shown["created_at"] == late.at.replace(tzinfo=None)
 
 
 def test_a_restart_continues_where_the_database_is(replica_db: ReplicaDatabase) -> None:
@@ -177,10 +180,10 @@ def test_a_connection_cut_under_any_statement_loses_and_doubles_nothing(
         connection_cut_at(replica_db.engine, number),
         pytest.raises((sa.exc.OperationalError, sa.exc.InterfaceError)),
     ):
-        application.advance(START + 2 * DAY)
+        application.advance(START + 6 * DAY)
     assert content(replica_db.engine) == expected(START + DAY) == application.truth.rows
-    application.advance(START + 2 * DAY + HOUR)
-    assert content(replica_db.engine) == expected(START + 2 * DAY + HOUR) == application.truth.rows
+    application.advance(START + 6 * DAY + HOUR)
+    assert content(replica_db.engine) == expected(START + 6 * DAY + HOUR) == application.truth.rows
 
 
 class Clock:

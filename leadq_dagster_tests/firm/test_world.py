@@ -9,7 +9,7 @@ import pytest
 
 from leadq_dagster.firm.catalogue import ODD_NAMES, PAPERWORK, REQUESTS, SIGNATURE
 from leadq_dagster.firm.transaction import Change, ClaimState, RequirementState, UserState
-from leadq_dagster.firm.world import COMMIT_DELAY_MAX, Firm
+from leadq_dagster.firm.world import COMMIT_DELAY_MAX, DAY_CURVE, Firm
 
 START = datetime(2025, 3, 3, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -102,6 +102,13 @@ def test_a_firm_has_thousands_of_users_and_hardly_any_sign_up_at_night(history: 
     assert 0.9 < hours.total() / (420 * WEEKS.days) < 1.1
     assert sum(hours[hour] for hour in range(5)) < hours.total() * 0.05
     assert hours[10] > 5 * hours[23]
+
+
+def test_a_large_firm_keeps_its_pace_although_it_writes_whole_seconds() -> None:
+    """Benchmarks ask for about one sign-up a second at night already."""
+    share_of_first_hour = DAY_CURVE[0] / sum(DAY_CURVE)
+    sign_ups = sum(change.is_insert and change.table == "users" for change in live(HOUR, 7, 500_000))
+    assert 0.9 < sign_ups / (500_000 * share_of_first_hour) < 1.1
 
 
 def test_everybody_is_invented(history: list[Change]) -> None:

@@ -1,5 +1,7 @@
 """Builders of the source's rows: valid unless a test says otherwise, with naive dates as the source has."""
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,3 +57,10 @@ def add_users(engine: sa.Engine, *rows: dict[str, Any]) -> None:
 def ids(replica: Replica, window: Window = WINDOW) -> list[int]:
     """The ids of all pages in the order read, repeats included."""
     return [changed.user.user_id for page in replica.changed_users(window) for changed in page]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)

@@ -67,7 +67,7 @@ def test_a_beat_that_is_no_time_decides_nothing(replica_db: ReplicaDatabase) -> 
 def test_without_a_heartbeat_table_the_fallback_says_what_it_is(replica_db: ReplicaDatabase) -> None:
     """P35: who reads the observation sees that lag goes unnoticed."""
     schema.heartbeat.drop(replica_db.engine)
-    for options in ({}, {"heartbeat_table": ""}, {"heartbeat_table": "nowhere.heartbeat"}):
+    for options in ({}, {"heartbeat_table": ""}, {"heartbeat_table": pulse(replica_db) + "_not"}):
         before = datetime.now(UTC)
         seen = observe(replica_db, lag_allowance_seconds=90, **options)
         assert abs(before - timedelta(seconds=90) - seen.until) < timedelta(seconds=10)
@@ -83,6 +83,14 @@ def test_a_heartbeat_table_that_cannot_be_read_is_not_taken_for_a_missing_one(
         connection.execute(sa.text("ALTER TABLE heartbeat RENAME COLUMN ts TO beat_at"))
     with pytest.raises(PermanentError, match="ts"):
         observe(replica_db)
+
+
+def test_a_heartbeat_table_that_may_not_be_read_or_may_not_be_there_is_not_guessed_at(
+    mariadb_db: ReplicaDatabase,
+) -> None:
+    """P35: MariaDB does not say which to a login without rights on the schema; the text says what to do."""
+    with pytest.raises(PermanentError, match=r"may not read .*set LEADQ_HEARTBEAT_TABLE to nothing"):
+        observe(mariadb_db, heartbeat_table="elsewhere.heartbeat")
 
 
 def test_a_clock_that_is_a_little_ahead_does_not_reach_past_the_present(replica_db: ReplicaDatabase) -> None:

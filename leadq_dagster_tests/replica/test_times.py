@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadq_dagster.domain.windows import Window
@@ -30,18 +30,21 @@ def utc(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=UTC)
 
 
+@settings(deadline=None)  # a busy machine is no finding
 @given(NEAR_A_CHANGE, LENGTHS, ZONES, st.floats(0, 1, exclude_max=True))
 def test_every_instant_of_a_window_is_read_and_recognised(
     start: datetime, length: timedelta, zone: ZoneInfo, place: float
 ) -> None:
     """P6: what an application wrote at any instant of the window lies within the window's bounds."""
     window = Window(start.replace(tzinfo=UTC), start.replace(tzinfo=UTC) + length)
-    written = (window.start + length * place).astimezone(zone).replace(tzinfo=None)
+    instant = min(window.start + length * place, window.end - timedelta(microseconds=1))
+    written = instant.astimezone(zone).replace(tzinfo=None)
     lower, upper = naive_bounds(window, zone)
     assert lower <= written < upper
     assert instant_in(window, written, zone) is not None
 
 
+@settings(deadline=None)
 @given(NEAR_A_CHANGE, st.sampled_from([5, 15, 30, 60, 24 * 60]), ZONES)
 def test_every_naive_date_belongs_to_a_window_even_one_that_no_clock_showed(
     value: datetime, minutes: int, zone: ZoneInfo
@@ -57,6 +60,7 @@ def test_every_naive_date_belongs_to_a_window_even_one_that_no_clock_showed(
     assert instant_in(window, value, zone) == first
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(2026, 4, 1), datetime(2026, 10, 20)), LENGTHS)
 def test_away_from_clock_changes_the_bounds_are_the_windows_own(start: datetime, length: timedelta) -> None:
     """So an hour costs what the hour holds, and neighbouring hours share no row."""

@@ -196,6 +196,21 @@ def test_zero_dates_are_no_dates(mariadb_db: ReplicaDatabase) -> None:
     assert second.updated_at is None
 
 
+@pytest.mark.parametrize("kind", ["timestamp", "timestamptz"])
+def test_infinite_dates_are_no_dates(postgres_db: ReplicaDatabase, kind: str) -> None:
+    """P12: one such user must not fail the hour of everybody."""
+    with postgres_db.engine.begin() as connection:
+        for column in ("created_at", "updated_at"):
+            connection.execute(sa.text(f"ALTER TABLE users ALTER {column} TYPE {kind}"))
+        insert = sa.text("INSERT INTO users (id, created_at, updated_at) VALUES (:id, :created, :updated)")
+        odd = ["infinity", "-infinity", "0044-03-15 12:00:00 BC"]
+        rows = [{"id": n, "created": text, "updated": TEN} for n, text in enumerate(odd)]
+        connection.execute(insert, [*rows, {"id": 3, "created": TEN, "updated": "infinity"}])
+    with open_replica(postgres_db.url) as replica:
+        assert sorted(ids(replica)) == [0, 1, 2, 3]
+        assert [each.created_at for each in replica.read_users([0, 1, 2])] == [None, None, None]
+
+
 def test_local_dates_are_read_in_both_hours_of_the_repeated_one(replica_db: ReplicaDatabase) -> None:
     """P6, P7: around the autumn change nobody is lost, and each time told lies in the hour asked for."""
     add_users(

@@ -9,8 +9,12 @@ from alembic import context
 MIGRATION_LOCK = 0x6C656164  # any number, as long as it is only this one: "lead"
 
 connection = context.config.attributes["connection"]
-# A name of our own: Dagster keeps an `alembic_version`, and both may be pointed at one database.
-context.configure(connection=connection, version_table="leadq_migration")
+# A name of our own: `alembic_version` may be another application's, such as Dagster's.
+context.configure(
+    connection=connection,
+    version_table="leadq_migration",
+    on_version_apply=lambda step, **_: context.config.attributes["ran"].append(step.up_revision_id),
+)
 with context.begin_transaction():
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
     context.run_migrations()

@@ -149,6 +149,11 @@ CREATE INDEX stays_of_a_user ON call_queue (user_id, id);
 
 CREATE TRIGGER a_lease_token_only_grows BEFORE UPDATE ON call_queue
     FOR EACH ROW WHEN (NEW.lease_token < OLD.lease_token) EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER each_assignment_has_a_greater_lease_token BEFORE UPDATE ON call_queue
+    FOR EACH ROW WHEN (
+        NEW.status = 'assigned' AND NEW.lease_token <= OLD.lease_token
+        AND (OLD.status <> 'assigned' OR NEW.assigned_to_agent_id <> OLD.assigned_to_agent_id)
+    ) EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER a_closed_stay_stays_closed BEFORE UPDATE ON call_queue
     FOR EACH ROW WHEN (OLD.status = 'left' AND NEW.status <> 'left') EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER a_stay_is_never_deleted BEFORE DELETE OR TRUNCATE ON call_queue

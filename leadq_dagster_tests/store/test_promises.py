@@ -1,0 +1,248 @@
+"""The promises that the database keeps by itself: each is a statement it refuses, naming the promise."""
+
+import psycopg
+import pytest
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from leadq_dagster.domain.errors import PermanentError
+from leadq_dagster.store.connection import Store
+from leadq_dagster.store.migrations import parse_catalog, snapshot_path
+
+# Of the users, 1 waits (stay 11), 2 has left (stay 12) with conversion 42, 3 is held by agent 1 (stay 13),
+# 4 is in no queue. Transition 31 brought user 1 in; callback 21 is promised to user 1.
+SCENE = b"""
+INSERT INTO agents (id, name, token_hash) VALUES (1, 'Ada', 'one'), (2, 'Bea', 'two');
+INSERT INTO agent_sessions (agent_id) VALUES (1);
+INSERT INTO customers (phone_e164) VALUES ('+447700900001');
+INSERT INTO user_call_scores (user_id, current_queue_type, discovered_at, next_call_after)
+VALUES (1, 'unsigned_users', '2026-03-04', '2026-03-04'), (2, NULL, '2026-03-04', '2026-03-04'),
+       (3, 'unsigned_users', '2026-03-04', '2026-03-04'), (4, NULL, '2026-03-04', '2026-03-04');
+INSERT INTO callbacks (id, user_id, queue_type, due_at) OVERRIDING SYSTEM VALUE
+VALUES (21, 1, 'unsigned_users', '2026-03-05 15:00Z');
+INSERT INTO call_queue (id, user_id, queue_type, queue_reason, available_from, entered_at, status, left_at,
+    left_reason, assigned_to_agent_id, assigned_at, lease_expires_at, lease_token) OVERRIDING SYSTEM VALUE
+VALUES
+    (11, 1, 'unsigned_users', 'no_signature', '2026-03-04', '2026-03-04', 'pending',
+        NULL, NULL, NULL, NULL, NULL, 5),
+    (12, 2, 'unsigned_users', 'no_signature', '2026-03-04', '2026-03-04', 'left',
+        '2026-03-05', 'signed', NULL, NULL, NULL, 0),
+    (13, 3, 'unsigned_users', 'no_signature', '2026-03-04', '2026-03-04', 'assigned',
+        NULL, NULL, 1, '2026-03-04', '2026-03-05', 7);
+INSERT INTO queue_transitions (id, user_id, to_queue_type, entered_stay_id, reason, actor, happened_at)
+OVERRIDING SYSTEM VALUE VALUES (31, 1, 'unsigned_users', 11, 'no_signature', 'a_test', '2026-03-04');
+INSERT INTO conversions (id, user_id, call_queue_id, previous_queue_type, conversion_type, conversion_reason,
+    source, converted_at, detected_at, final_score, total_call_attempts, signature_obtained, requirements_met)
+OVERRIDING SYSTEM VALUE VALUES (42, 2, 12, 'unsigned_users', 'signature_obtained', 'signed',
+    'hourly_check', '2026-03-05 10:00Z', '2026-03-05 11:00Z', 0, 0, true, false);
+INSERT INTO completed_windows (asset, window_start, observed_until, completed_at)
+VALUES ('new_users', '2026-03-04 10:00Z', '2026-03-04 11:00Z', '2026-03-04 11:00Z');
+INSERT INTO call_sessions (id, direction, status, started_at, talk_time_seconds)
+VALUES ('call-1', 'outbound', 'completed', '2026-03-04 10:00Z', 31),
+       ('call-2', 'inbound', 'ringing', '2026-03-04 10:00Z', 0);
+INSERT INTO call_outcomes (user_id, outcome, request_id, recorded_at)
+VALUES (1, 'no_answer', 'ask-1', '2026-03-04');
+INSERT INTO conversations (id, call_session_id, channel, started_at) OVERRIDING SYSTEM VALUE
+VALUES (51, 'call-1', 'voice', '2026-03-04 10:00Z'), (52, NULL, 'sms', '2026-03-04 10:00Z');
+INSERT INTO messages (conversation_id, position, sender, content, sent_at)
+VALUES (51, 1, 'agent', 'Good morning', '2026-03-04 10:00Z');
+INSERT INTO voice_call_details (conversation_id, call_session_id) VALUES (51, 'call-1');
+"""
+
+STAY = """INSERT INTO call_queue (user_id, queue_type, queue_reason, available_from, entered_at)
+          VALUES ({user}, '{queue}', 'a reason', '2026-03-04', '2026-03-04')"""
+CALLBACK = """INSERT INTO callbacks (user_id, queue_type, due_at) VALUES (1, 'unsigned_users', '{due}')"""
+TRANSITION = """INSERT INTO queue_transitions (user_id, from_queue_type, to_queue_type, left_stay_id,
+                    entered_stay_id, reason, actor, happened_at)
+                VALUES (1, {origin}, {target}, {left}, {entered}, 'a reason', 'a_test', '2026-03-05')"""
+CONVERSION = """INSERT INTO conversions (user_id, call_queue_id, previous_queue_type, conversion_type,
+                    conversion_reason, source, converted_at, detected_at, final_score, total_call_attempts,
+                    signature_obtained, requirements_met)
+                VALUES (2, {stay}, '{queue}', '{kind}', 'a reason', 'recovery', '{converted}',
+                    '2026-03-05 11:00Z', 0, 0, true, true)"""
+ASSIGN = """UPDATE call_queue SET status = 'assigned', assigned_to_agent_id = {agent},
+                assigned_at = '2026-03-05', lease_expires_at = {lease}, lease_token = {token}
+            WHERE id = {stay}"""
+
+
+def stay(user: int, queue: str = "unsigned_users") -> str:
+    return STAY.format(user=user, queue=queue)
+
+
+def transition(
+    origin: str = "NULL", target: str = "'outstanding_requests'", left: str = "NULL", entered: str = "11"
+) -> str:
+    return TRANSITION.format(origin=origin, target=target, left=left, entered=entered)
+
+
+def conversion(
+    kind: str, queue: str = "unsigned_users", stay: int = 12, converted: str = "2026-03-05 10:30Z"
+) -> str:
+    return CONVERSION.format(kind=kind, queue=queue, stay=stay, converted=converted)
+
+
+def assign(stay: int, agent: str = "2", lease: str = "'2026-03-06'", token: int = 8) -> str:
+    return ASSIGN.format(stay=stay, agent=agent, lease=lease, token=token)
+
+
+REFUSED = [
+    # Stays
+    ("one_live_stay_per_user", stay(1)),
+    ("one_live_stay_per_user", stay(1, "outstanding_requests")),
+    ("one_live_stay_per_user", stay(3)),
+    ("one_current_assignment_per_agent", assign(11, agent="1")),
+    ("an_assigned_stay_has_an_agent_and_a_lease_or_a_callback", assign(11, agent="NULL")),
+    ("an_assigned_stay_has_an_agent_and_a_lease_or_a_callback", assign(11, lease="NULL")),
+    ("an_assigned_stay_has_an_agent_and_a_lease_or_a_callback", "UPDATE call_queue SET status = 'assigned'"
+     ", lease_token = 9 WHERE id = 11"),
+    ("a_lease_token_only_grows", "UPDATE call_queue SET lease_token = 4 WHERE id = 11"),
+    ("each_assignment_has_a_greater_lease_token", assign(11, token=5)),
+    ("each_assignment_has_a_greater_lease_token", assign(13, token=7)),
+    ("a_stay_is_never_deleted", "DELETE FROM call_queue WHERE id = 12"),
+    ("a_stay_is_never_deleted", "TRUNCATE call_queue CASCADE"),
+    ("a_stay_is_never_deleted", "TRUNCATE user_call_scores CASCADE"),
+    ("a_closed_stay_stays_closed", "UPDATE call_queue SET status = 'pending', left_at = NULL, "
+     "left_reason = NULL WHERE id = 12"),
+    ("a_left_stay_says_when_and_why", "UPDATE call_queue SET status = 'left' WHERE id = 11"),
+    ("a_left_stay_says_when_and_why", "UPDATE call_queue SET status = 'left', left_at = now() WHERE id = 11"),
+    ("a_left_stay_says_when_and_why",
+     "UPDATE call_queue SET left_at = now(), left_reason = 'signed' WHERE id = 11"),
+    ("a_stays_status_is_from_its_list", "UPDATE call_queue SET status = 'waiting' WHERE id = 11"),
+    ("a_queue_type_is_from_its_list", stay(4, "vip_users")),
+    ("a_queue_type_is_from_its_list", "UPDATE agents SET allowed_queues = '{unsigned_users,vip_users}'"),
+    ("a_queue_type_is_from_its_list",
+     "UPDATE user_call_scores SET current_queue_type = 'Unsigned_Users' WHERE user_id = 4"),
+    ("call_queue_user_id_fkey", stay(99)),
+    ("call_queue_user_id_fkey", "DELETE FROM user_call_scores WHERE user_id = 3"),
+    # Transitions
+    ("a_transition_is_never_changed", "UPDATE queue_transitions SET reason = 'another' WHERE id = 31"),
+    ("a_transition_is_never_changed", "DELETE FROM queue_transitions WHERE id = 31"),
+    ("a_transition_is_never_changed", "TRUNCATE queue_transitions"),
+    ("a_transition_moves_the_user", transition(target="NULL", entered="NULL")),
+    ("a_transition_moves_the_user",
+     transition("'outstanding_requests'", "'outstanding_requests'", left="11", entered="11")),
+    ("a_transition_names_the_stays_it_left_and_entered", transition(entered="NULL")),
+    ("a_transition_names_the_stays_it_left_and_entered", transition(left="12")),
+    ("a_transition_names_the_stays_it_left_and_entered", transition("'unsigned_users'")),
+    # Conversions
+    ("one_conversion_per_stay_and_type", conversion("signature_obtained")),
+    ("a_conversion_type_fits_its_queue", conversion("requirements_completed")),
+    ("a_conversion_type_fits_its_queue", conversion("signature_obtained", "outstanding_requests")),
+    ("a_conversion_type_fits_its_queue", conversion("agent_says_so")),
+    ("a_conversion_happened_before_it_was_detected",
+     conversion("signature_obtained", stay=11, converted="2026-03-05 11:00:01Z")),
+    ("a_queue_type_is_from_its_list", conversion("signature_obtained", "vip_users")),
+    # Scores
+    ("a_score_is_not_negative", "UPDATE user_call_scores SET base_score = -1 WHERE user_id = 1"),
+    ("successful_calls_are_attempts", "UPDATE user_call_scores SET successful_calls = 1 WHERE user_id = 1"),
+    ("an_inactive_user_has_a_reason", "UPDATE user_call_scores SET is_active = false WHERE user_id = 4"),
+    ("an_inactive_user_has_a_reason",
+     "UPDATE user_call_scores SET suppressed_reason = 'do_not_contact' WHERE user_id = 4"),
+    ("an_inactive_user_is_in_no_queue", "UPDATE user_call_scores SET is_active = false, "
+     "suppressed_reason = 'do_not_contact' WHERE user_id = 1"),
+    ("an_outcome_is_from_its_list", "UPDATE user_call_scores SET last_outcome = 'maybe' WHERE user_id = 1"),
+    # Callbacks
+    ("one_open_callback_per_user_and_time", CALLBACK.format(due="2026-03-05 15:00Z")),
+    ("one_open_callback_per_user_and_time", CALLBACK.format(due="2026-03-05 16:00+01:00")),
+    ("a_callbacks_status_is_from_its_list", "UPDATE callbacks SET status = 'snoozed'"),
+    ("an_accepted_callback_has_its_agent", "UPDATE callbacks SET status = 'accepted'"),
+    ("a_closed_callback_says_when_and_why", "UPDATE callbacks SET status = 'completed'"),
+    ("a_closed_callback_says_when_and_why", "UPDATE callbacks SET closed_at = now(), closed_reason = 'kept'"),
+    # Agents
+    ("an_agents_status_is_from_its_list", "UPDATE agents SET status = 'lunch' WHERE id = 1"),
+    ("one_agent_per_token", "UPDATE agents SET token_hash = 'one' WHERE id = 2"),
+    ("one_open_session_per_agent", "INSERT INTO agent_sessions (agent_id) VALUES (1)"),
+    ("a_session_ends_after_it_started", "UPDATE agent_sessions SET ended_at = started_at - interval '1 s'"),
+    # Windows
+    ("one_completion_per_asset_and_window", "INSERT INTO completed_windows (asset, window_start, "
+     "observed_until, completed_at) SELECT asset, window_start, observed_until, now() "
+     "FROM completed_windows"),
+    ("a_window_is_complete_once_observed",
+     "UPDATE completed_windows SET observed_until = window_start + interval '59 min'"),
+    # Calls and communications
+    ("a_calls_direction_is_from_its_list", "UPDATE call_sessions SET direction = 'sideways'"),
+    ("a_calls_status_is_from_its_list", "UPDATE call_sessions SET status = 'done'"),
+    ("talk_time_is_not_negative", "UPDATE call_sessions SET talk_time_seconds = -1"),
+    ("a_call_ends_after_it_started", "UPDATE call_sessions SET ended_at = started_at - interval '1 s'"),
+    ("an_outcome_is_from_its_list", "UPDATE call_outcomes SET outcome = 'No_Answer'"),
+    ("one_outcome_per_request", "INSERT INTO call_outcomes (user_id, outcome, request_id, recorded_at) "
+     "VALUES (2, 'hung_up', 'ask-1', now())"),
+    ("one_customer_per_phone_number", "INSERT INTO customers (phone_e164) VALUES ('+447700900001')"),
+    ("a_phone_number_is_in_e164", "INSERT INTO customers (phone_e164) VALUES ('07700 900001')"),
+    ("a_channel_is_from_its_list", "UPDATE conversations SET channel = 'pigeon'"),
+    ("a_conversation_ends_after_it_started",
+     "UPDATE conversations SET ended_at = started_at - interval '1 s'"),
+    ("a_duration_is_not_negative", "UPDATE conversations SET duration_seconds = -1"),
+    ("one_conversation_per_call", "UPDATE conversations SET call_session_id = 'call-1'"),
+    ("a_sender_is_from_its_list", "UPDATE messages SET sender = 'robot'"),
+    ("one_message_per_conversation_and_position", "INSERT INTO messages (conversation_id, position, sender, "
+     "content, sent_at) SELECT conversation_id, position, sender, content, sent_at FROM messages"),
+    ("a_voice_calls_talk_time_is_not_negative", "UPDATE voice_call_details SET talk_time_seconds = -1"),
+    ("one_voice_call_per_call_session",
+     "INSERT INTO voice_call_details (conversation_id, call_session_id) VALUES (52, 'call-1')"),
+]  # fmt: skip
+
+ALLOWED = [
+    ("a user returns after having left", stay(2)),
+    ("a user enters a first time", stay(4, "outstanding_requests")),
+    ("an agent takes a waiting lead", assign(11)),
+    ("an agent holds a lead by a callback and no lease",
+     "UPDATE call_queue SET status = 'assigned', assigned_to_agent_id = 2, assigned_at = now(), "
+     "callback_id = 21, lease_token = 6 WHERE id = 11"),
+    ("a lease is extended under its token", "UPDATE call_queue SET lease_expires_at = now() WHERE id = 13"),
+    ("a held lead passes to another agent", assign(13, token=8)),
+    ("a held lead is released", "UPDATE call_queue SET status = 'pending', assigned_to_agent_id = NULL, "
+     "assigned_at = NULL, lease_expires_at = NULL WHERE id = 13"),
+    ("a held lead leaves", "UPDATE call_queue SET status = 'left', left_at = now(), left_reason = 'signed' "
+     "WHERE id = 13"),
+    ("a second stay converts too", conversion("signature_obtained", stay=11)),
+    ("a conversion is credited later", "UPDATE conversions SET primary_agent_id = 2"),
+    ("a conversion is detected at once",
+     conversion("signature_obtained", stay=11, converted="2026-03-05 11:00Z")),
+    ("a callback at another time", CALLBACK.format(due="2026-03-05 15:01Z")),
+    ("a kept callback is promised again", "UPDATE callbacks SET status = 'completed', closed_at = now(), "
+     "closed_reason = 'kept';" + CALLBACK.format(due="2026-03-05 15:00Z")),
+    ("anonymous customers", "INSERT INTO customers (phone_e164) VALUES (NULL), (NULL)"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def scene(plain: Connection[TupleRow]) -> Connection[TupleRow]:
+    plain.execute(SCENE)
+    return plain
+
+
+def test_every_statement_against_a_promise_is_refused_in_its_name(scene: Connection[TupleRow]) -> None:
+    """P1, P3, P15, P19, P26, P39: the promises of the schema, each by a statement that would break it."""
+    for promise, statement in REFUSED:
+        with pytest.raises(psycopg.errors.IntegrityError) as refusal, scene.transaction():
+            scene.execute(statement.encode())
+        assert refusal.value.diag.constraint_name == promise, statement
+
+
+def test_what_the_work_needs_is_not_refused(scene: Connection[TupleRow]) -> None:
+    """P1, P15, P26: a promise that refused too much would stop the work."""
+    for purpose, statement in ALLOWED:
+        try:
+            with scene.transaction(force_rollback=True):
+                scene.execute(statement.encode())
+        except psycopg.Error as error:
+            pytest.fail(f"{purpose}: {error}")
+
+
+def test_every_named_promise_of_the_schema_has_a_statement_against_it() -> None:
+    """P39: a promise added by a later migration is tested like the others."""
+    catalog = parse_catalog(snapshot_path().read_text("utf-8"))
+    named = {name.split(".")[-1] for kind, name in catalog if kind in ("constraint", "trigger")}
+    unique = {name for (kind, name), text in catalog.items() if kind == "index" and "UNIQUE" in text}
+    sentences = {name for name in named | unique if not name.endswith(("_pkey", "_fkey"))}
+    assert sentences == {promise for promise, _ in REFUSED if not promise.endswith("_fkey")}
+
+
+def test_the_error_that_reaches_people_says_the_promise_in_words(store: Store) -> None:
+    """P40: with the table, and without the row."""
+    with store.transaction() as cursor:
+        cursor.execute(SCENE)
+    with pytest.raises(PermanentError) as refusal, store.transaction() as cursor:
+        cursor.execute(stay(1).encode())
+    assert str(refusal.value) == "store: refused, because one live stay per user (call_queue)"
