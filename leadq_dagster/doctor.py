@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import psycopg
 
-from leadq_dagster.databases import dagster_storage_url, replica_url, store_url
+from leadq_dagster.databases import dagster_storage_url, store_url
 from leadq_dagster.domain.errors import LeadqError
-from leadq_dagster.replica.engine import Replica, open_replica
+from leadq_dagster.orchestration.resources import Databases
+from leadq_dagster.replica.engine import Replica
 from leadq_dagster.settings import Settings
 from leadq_dagster.store import migrations
 
@@ -44,13 +45,7 @@ def _guarded(
 
 
 def _replica(settings: Settings) -> Iterator[Finding]:
-    with open_replica(
-        replica_url(settings),
-        statement_timeout_seconds=settings.leadq_replica_timeout_seconds,
-        time_zone=settings.leadq_replica_timezone,
-        heartbeat_table=settings.leadq_heartbeat_table,
-        lag_allowance_seconds=settings.leadq_lag_allowance_seconds,
-    ) as replica:
+    with Databases(settings).open_replica() as replica:
         observed = replica.observed_until()
         yield Finding(
             "replica", True, f"has observed {observed.until:%Y-%m-%d %H:%M:%S} UTC, by its {observed.by}"

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     )
     leadq_heartbeat_table: str = Field(
         default="heartbeat",
-        description="Replica table (or schema.table) whose column ts the primary keeps writing; empty: there is none.",
+        description="Replica table, or schema.table, with the primary's clock in ts; empty: there is none.",
     )
     leadq_lag_allowance_seconds: int = Field(
         default=30, ge=0, description="Assumed replica lag in seconds where there is no heartbeat table."
