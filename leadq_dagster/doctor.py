@@ -48,7 +48,7 @@ def _replica(settings: Settings) -> Iterator[Finding]:
     with Databases(settings).open_replica() as replica:
         observed = replica.observed_until()
         yield Finding(
-            "replica", True, f"has observed {observed.until:%Y-%m-%d %H:%M:%S} UTC, by its {observed.by}"
+            "replica", True, f"has observed {observed.until:%Y-%m-%d %H:%M:%S} UTC, by {observed.by}"
         )
         yield _indexes(replica)
 
@@ -75,6 +75,8 @@ def _dagster_storage(settings: Settings) -> Iterator[Finding]:
         psycopg.connect(url, connect_timeout=10).close()
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[0]
+        if "does not exist" in reason:
+            reason += "; the first start of Dagster makes it, where the login may"
         yield Finding("Dagster's storage", False, f"check DAGSTER_DATABASE_URL: {reason}")
     else:
         yield Finding("Dagster's storage", True, "answers")

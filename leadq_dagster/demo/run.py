@@ -1,7 +1,6 @@
 """The demo from nothing to a running system: each step with its progress on the terminal."""
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from leadq_dagster.demo.databases import application_engine, demo_databases
 from leadq_dagster.demo.discovery import in_runs, missed_hours, run_discovery
 from leadq_dagster.demo.history import live_until
 from leadq_dagster.demo.serving import (
+    begin_partitions,
     choose_ui_port,
     dagster_running,
     interruptible,
@@ -73,7 +73,7 @@ def _prepare(server: EmbeddedPostgres, wishes: Wishes, console: Console) -> tupl
             wishes.weeks,
             lambda done, total: progress.update(history, completed=done, total=total),
         )
-        os.environ["LEADQ_PARTITIONS_START"] = application.firm.recipe.start.isoformat()
+        begin_partitions(application.firm.recipe.start)
         summary = _discover(
             server, application, Window(application.firm.recipe.start, floor_to_hour(now)), progress
         )

@@ -35,6 +35,11 @@ def make_dagster_home(home: Path) -> None:
     os.environ.update(DAGSTER_SPEED, DAGSTER_HOME=str(folder))
 
 
+def begin_partitions(start: datetime) -> None:
+    """Let the hourly partitions begin with the firm, so that none is missing before it."""
+    os.environ["LEADQ_PARTITIONS_START"] = start.isoformat()
+
+
 def choose_ui_port(port: int | None) -> int:
     """The port asked for, or the first free one from 3000 on. Raises RefusedError when there is none."""
     for candidate in [port] if port else UI_PORTS:
