@@ -28,7 +28,9 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Exit after the summary.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object.")] = False,
     port: Annotated[int | None, typer.Option(help="The UI's port; by default a free one from 3000.")] = None,
-    weeks: Annotated[int, typer.Option(min=1, max=52, help="Weeks of history of the simulated firm.")] = 4,
+    weeks: Annotated[
+        int, typer.Option(min=1, max=52, help="Weeks of history at the first start; a later start goes on.")
+    ] = 4,
 ) -> None:
     """Run leadq on a simulated firm: discovery over its history, then Dagster's UI until Ctrl-C."""
     with plain_errors():

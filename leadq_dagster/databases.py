@@ -1,7 +1,7 @@
 """Which three databases this process uses: the configured ones, or those of the embedded server."""
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from pydantic import SecretStr
 
@@ -13,6 +13,7 @@ EMBEDDED_STORE = "leadq"
 EMBEDDED_DAGSTER = "leadq_dagster"
 EMBEDDED_REPLICA = "firm"
 
+CONNECT_TIMEOUT_SECONDS = 10
 POSTGRES_SCHEMES = ("postgresql", "postgres")
 FORM = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 HALF_ENCODED = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -41,10 +42,18 @@ def dagster_storage_url(settings: Settings) -> str:
     if settings.dagster_database_url is not None:
         parts = _postgres("DAGSTER_DATABASE_URL", settings.dagster_database_url)
     elif settings.database_url is not None:
-        parts = _postgres("DATABASE_URL", settings.database_url)._replace(path=f"/{EMBEDDED_DAGSTER}")
+        # Without `options`: they may name a schema, and that is in the store's database.
+        parts = _postgres("DATABASE_URL", settings.database_url)
+        query = urlencode([item for item in parse_qsl(parts.query) if item[0] != "options"], safe="/")
+        parts = parts._replace(path=f"/{EMBEDDED_DAGSTER}", query=query)
     else:
         parts = urlsplit(_embedded(settings, "DAGSTER_DATABASE_URL", EMBEDDED_DAGSTER))
     return url_text(parts._replace(scheme="postgresql+psycopg2"))
+
+
+def plain_url(url: str) -> str:
+    """The URL without SQLAlchemy's driver suffix, as psycopg takes it."""
+    return url_text(urlsplit(url)._replace(scheme="postgresql"))
 
 
 def _postgres(variable: str, secret: SecretStr) -> SplitResult:

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from leadq_dagster.databases import dagster_storage_url, store_url
+from leadq_dagster.databases import CONNECT_TIMEOUT_SECONDS, dagster_storage_url, plain_url, store_url
 from leadq_dagster.domain.errors import LeadqError
+from leadq_dagster.domain.facts import SourceUser
+from leadq_dagster.domain.windows import Window
 from leadq_dagster.orchestration.resources import Databases
 from leadq_dagster.replica.engine import Replica
 from leadq_dagster.settings import Settings
 from leadq_dagster.store import migrations
+
+LAG_MAX = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,21 @@ def _guarded(
 def _replica(settings: Settings) -> Iterator[Finding]:
     with Databases(settings).open_replica() as replica:
         observed = replica.observed_until()
+        now = datetime.now(UTC)
         yield Finding(
-            "replica", True, f"has observed {observed.until:%Y-%m-%d %H:%M:%S} UTC, by {observed.by}"
+            "replica",
+            observed.until > now - LAG_MAX,
+            f"has observed {observed.until:%Y-%m-%d %H:%M:%S} UTC, by {observed.by}",
         )
+        _read_every_column(replica, now)
+        yield Finding("replica's tables", True, "every column that leadq needs can be read")
         yield _indexes(replica)
+
+
+def _read_every_column(replica: Replica, now: datetime) -> None:
+    for _ in replica.changed_users(Window(now, now + timedelta(hours=1))):
+        break
+    replica.read_facts([SourceUser(0, is_enabled=True, status="", has_signature=True)])
 
 
 def _indexes(replica: Replica) -> Finding:
@@ -70,13 +86,17 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
 
 def _dagster_storage(settings: Settings) -> Iterator[Finding]:
-    url = dagster_storage_url(settings).replace("+psycopg2", "", 1)
+    part = "Dagster's storage"
+    variable = "DAGSTER_DATABASE_URL" if settings.dagster_database_url else "DATABASE_URL"
     try:
-        psycopg.connect(url, connect_timeout=10).close()
-    except psycopg.OperationalError as error:
+        psycopg.connect(
+            plain_url(dagster_storage_url(settings)), connect_timeout=CONNECT_TIMEOUT_SECONDS
+        ).close()
+    except psycopg.Error as error:
         reason = str(error).strip().splitlines()[0]
         if "does not exist" in reason:
-            reason += "; the first start of Dagster makes it, where the login may"
-        yield Finding("Dagster's storage", False, f"check DAGSTER_DATABASE_URL: {reason}")
+            yield Finding(part, True, "is not there yet; the first start of Dagster makes it, if it may")
+        else:
+            yield Finding(part, False, f"check {variable}: {reason}")
     else:
-        yield Finding("Dagster's storage", True, "answers")
+        yield Finding(part, True, "answers")

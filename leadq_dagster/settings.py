@@ -48,6 +48,10 @@ class Settings(BaseSettings):
         default="heartbeat",
         description="Replica table, or schema.table, with the primary's clock in ts; empty: there is none.",
     )
+    leadq_heartbeat_server_id: int | None = Field(
+        default=None,
+        description="Whose beat counts, by the heartbeat table's server_id; unset: the oldest one.",
+    )
     leadq_lag_allowance_seconds: int = Field(
         default=30, ge=0, description="Assumed replica lag in seconds where there is no heartbeat table."
     )

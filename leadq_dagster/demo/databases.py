@@ -9,20 +9,19 @@ import sqlalchemy as sa
 
 from leadq_dagster.databases import EMBEDDED_DAGSTER, EMBEDDED_REPLICA, EMBEDDED_STORE
 from leadq_dagster.embedded.postgres import EmbeddedPostgres, start_postgres
-
-URL_VARIABLES = ("DATABASE_URL", "REPLICA_DATABASE_URL", "DAGSTER_DATABASE_URL")
+from leadq_dagster.settings import Settings
 
 
 @contextmanager
 def demo_databases(home: Path) -> Iterator[EmbeddedPostgres]:
     """The running server with its three databases, for this process and those it starts.
 
-    The firm of the demo writes into its application's database, so the demo never uses a configured one:
-    the variables that name them are taken out of the environment. Raises RefusedError when a demo runs in
-    this home already.
+    The firm of the demo writes into its application's database, so the demo never uses a configured one,
+    and it lives by the defaults: leadq's variables are taken out of the environment. Raises RefusedError
+    when a demo runs in this home already.
     """
-    for variable in URL_VARIABLES:
-        os.environ.pop(variable, None)
+    for variable in Settings.model_fields:
+        os.environ.pop(variable.upper(), None)
     os.environ["LEADQ_HOME"] = str(home)
     with start_postgres(home) as server:
         for database in (EMBEDDED_STORE, EMBEDDED_DAGSTER, EMBEDDED_REPLICA):

@@ -42,7 +42,7 @@ def run_discovery(
     from leadq_dagster.definitions import defs
 
     job = defs.resolve_job_def(NEW_USERS_DISCOVERY)
-    totals: Counter[str] = Counter()
+    totals = Counter(dict.fromkeys((*COUNTED, "replica_queries"), 0))
     for window in runs:
         hours = list(window.hours())
         first, last = hours[0].partition_key, hours[-1].partition_key
@@ -53,7 +53,7 @@ def run_discovery(
             result = job.execute_in_process(QUIET, instance, tags=tags, raise_on_error=False)
         if not result.success:
             raise PermanentError(f"{NEW_USERS_DISCOVERY} failed over {window}: see run {result.run_id}")
-        totals += _counts(result)
+        totals.update(_counts(result))
         progress(len(hours))
     return totals
 

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from leadq_dagster.firm.application import Application, open_application
+from leadq_dagster.domain.errors import RefusedError
+from leadq_dagster.firm.application import Application, OtherHistoryError, open_application
 from leadq_dagster.firm.world import Recipe
 
 SEED = 8911
@@ -18,10 +19,14 @@ def live_until(
 ) -> Application:
     """The firm, brought up to `now`: begun `weeks` before, or continued where an earlier demo left it.
 
-    Written a day at a time; `progress` is told the days done and the days there are.
+    Written a day at a time; `progress` is told the days done and the days there are. Raises RefusedError when
+    the database holds the history of another firm.
     """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    application = open_application(engine, Recipe(SEED, midnight - timedelta(weeks=weeks)))
+    try:
+        application = open_application(engine, Recipe(SEED, midnight - timedelta(weeks=weeks)))
+    except OtherHistoryError as error:
+        raise RefusedError(f"{error}; remove the demo's folder, or name another with LEADQ_HOME") from None
     day_count = (now - application.firm.recipe.start) // DAY + 1
     for day in range(1, day_count + 1):
         application.advance(min(application.firm.recipe.start + day * DAY, now))

@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from leadq_dagster.domain.errors import PermanentError
+
 
 @dataclass(frozen=True)
 class Tally:
     """The counts of one stage over one window, in users.
 
-    Raises ValueError when they do not balance: seen = stored + already known + refused.
+    Raises PermanentError when they do not balance: seen = stored + already known + refused.
     `late` of the stored ones belong to an earlier, already completed hour; `queued` of the stored
     and known ones entered a queue.
     """
@@ -24,7 +26,7 @@ class Tally:
     def __post_init__(self) -> None:
         accounted = self.stored + self.already_known + sum(self.refused.values())
         if self.seen != accounted:
-            raise ValueError(
+            raise PermanentError(
                 f"the tally does not balance: seen {self.seen}, but stored {self.stored} "
                 f"+ already known {self.already_known} + refused {dict(self.refused)} = {accounted}"
             )

@@ -15,12 +15,11 @@ from dagster import (
 )
 from psycopg.rows import class_row
 
-from leadq_dagster.databases import dagster_storage_url
+from leadq_dagster.databases import CONNECT_TIMEOUT_SECONDS, dagster_storage_url, plain_url
 from leadq_dagster.domain.errors import PermanentError, TransientError
 from leadq_dagster.named_sql import queries
 from leadq_dagster.orchestration.resources import Databases
 from leadq_dagster.orchestration.retries import Retries, mapped_failures
-from leadq_dagster.orchestration.storage import CONNECT_TIMEOUT_SECONDS, plain_url
 
 PAGE_ROWS = 5_000
 STATEMENT_TIMEOUT = "60s"

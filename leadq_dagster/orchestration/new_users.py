@@ -9,6 +9,7 @@ from typing import Any
 from dagster import (
     AssetExecutionContext,
     AssetKey,
+    AssetMaterialization,
     AssetObservation,
     AssetsDefinition,
     AutomationCondition,
@@ -21,6 +22,7 @@ from dagster import (
     asset,
 )
 
+from leadq_dagster.domain.errors import TransientError
 from leadq_dagster.domain.provenance import Provenance
 from leadq_dagster.domain.tally import Tally
 from leadq_dagster.orchestration.partitions import window_of_run
@@ -29,6 +31,7 @@ from leadq_dagster.orchestration.retries import Retries, mapped_failures
 from leadq_dagster.orchestration.source_tables import CLAIM_REQUIREMENTS, CLAIMS, USERS
 from leadq_dagster.orchestration.switch import say_switched_off
 from leadq_dagster.stages.new_users import DiscoveryReport, discover_new_users
+from leadq_dagster.stages.observing import refusal
 
 NEW_USERS = "new_users"
 DISCOVERY_GROUP = "discovery"
@@ -65,7 +68,11 @@ def new_users_asset(
             started = time.monotonic()
             with mapped_failures(context, retries):
                 report = _discover(context, databases)
-            yield from _shown(report, context, milliseconds=round((time.monotonic() - started) * 1000))
+                milliseconds = round((time.monotonic() - started) * 1000)
+                if report.not_observed:
+                    _record(report, context, milliseconds)
+                    raise TransientError(refusal(report.not_observed, report.observed))
+            yield from _shown(report, context, milliseconds)
 
     return new_users
 
@@ -94,6 +101,16 @@ def _shown(
     for hour, tally in report.by_hour.items():
         context.add_asset_metadata({**_of_hour(tally), **of_run}, partition_key=hour.partition_key)
     yield MaterializeResult()
+
+
+def _record(report: DiscoveryReport, context: AssetExecutionContext, milliseconds: int) -> None:
+    """Materialise the hours that are done although the run goes on to fail: only the rest stays missing."""
+    of_run = _of_run(report, milliseconds)
+    for hour, tally in report.by_hour.items():
+        numbers = {**_of_hour(tally), **of_run}
+        context.log_event(
+            AssetMaterialization(context.asset_key, partition=hour.partition_key, metadata=numbers)
+        )
 
 
 def _of_hour(tally: Tally) -> dict[str, Any]:

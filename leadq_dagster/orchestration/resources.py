@@ -21,6 +21,7 @@ class Databases:
             address.replica_url(replica_url(settings))
         if settings.database_url is not None:
             store_url(settings)
+        if settings.dagster_database_url is not None:
             dagster_storage_url(settings)
 
     def open_replica(self) -> Replica:
@@ -31,6 +32,7 @@ class Databases:
             statement_timeout_seconds=settings.leadq_replica_timeout_seconds,
             time_zone=settings.leadq_replica_timezone,
             heartbeat_table=settings.leadq_heartbeat_table,
+            heartbeat_server_id=settings.leadq_heartbeat_server_id,
             lag_allowance_seconds=settings.leadq_lag_allowance_seconds,
             batch_rows=settings.discovery_batch_size,
         )

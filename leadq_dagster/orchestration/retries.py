@@ -1,5 +1,6 @@
 """leadq's kinds of failure in Dagster's terms: what another try can heal is tried again, nothing else."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,8 +39,10 @@ def mapped_failures(context: AssetExecutionContext | OpExecutionContext, retries
     except TransientError as error:
         context.log.warning(f"another try may help: {error}")
         wait = retries.wait_seconds(context.retry_number)
-        raise RetryRequested(max_retries=retries.tries_max, seconds_to_wait=wait) from error
-    except Exception as error:
+        raise RetryRequested(max_retries=retries.tries_max, seconds_to_wait=wait) from None
+    except Exception as error:  # noqa: BLE001  whatever it is ends the run, and nothing of its text is kept
         context.instance.add_run_tags(context.run.run_id, {MAX_RUN_RETRIES_TAG: "0"})
         text = str(error) if isinstance(error, LeadqError) else f"a defect of leadq: {type(error).__name__}"
-        raise Failure(description=text, allow_retries=False) from error
+        # Dagster would keep the whole chain of errors in its event log, and a defect's text may quote a row.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        raise Failure(text, metadata={"where": where}, allow_retries=False) from None

@@ -10,12 +10,11 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from psycopg import sql
 
-from leadq_dagster.databases import dagster_storage_url, url_text
+from leadq_dagster.databases import CONNECT_TIMEOUT_SECONDS, dagster_storage_url, plain_url, url_text
 from leadq_dagster.domain.errors import PermanentError, TransientError
 from leadq_dagster.settings import load_settings
 
 MAINTENANCE_DATABASE = "postgres"
-CONNECT_TIMEOUT_SECONDS = 10
 
 
 class LeadqDagsterStorage(DagsterPostgresStorage):
@@ -43,11 +42,6 @@ class LeadqDagsterStorage(DagsterPostgresStorage):
             should_autocreate_tables=config_value.get("should_autocreate_tables", True),
             inst_data=inst_data,
         )
-
-
-def plain_url(url: str) -> str:
-    """The URL without SQLAlchemy's driver suffix, as psycopg takes it."""
-    return url_text(urlsplit(url)._replace(scheme="postgresql"))
 
 
 def ensure_database(url: str) -> None:

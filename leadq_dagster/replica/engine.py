@@ -28,6 +28,7 @@ def open_replica(
     pool_size: int = 5,
     time_zone: str = "UTC",
     heartbeat_table: str = "heartbeat",
+    heartbeat_server_id: int | None = None,
     lag_allowance_seconds: int = 30,
     batch_rows: int = 5000,
     now: Callable[[], datetime] = utc_now,
@@ -43,7 +44,9 @@ def open_replica(
             "the replica's time-out, pool, batch and lag allowance are not to be negative or none"
         )
     zone = _zone(time_zone)
-    heartbeat = Heartbeat(heartbeat_table, zone, timedelta(seconds=lag_allowance_seconds), now)
+    heartbeat = Heartbeat(
+        heartbeat_table, heartbeat_server_id, zone, timedelta(seconds=lag_allowance_seconds), now
+    )
     session = Session(
         replica_url(url), statement_timeout_seconds=statement_timeout_seconds, pool_size=pool_size
     )

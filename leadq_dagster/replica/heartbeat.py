@@ -29,9 +29,13 @@ class Observation:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Where the heartbeat is and how it is read. An empty `table` means that there is none."""
+    """Where the heartbeat is and how it is read. An empty `table` means that there is none.
+
+    `server_id` is the server whose beat counts; None for the one furthest behind.
+    """
 
     table: str
+    server_id: int | None
     zone: tzinfo
     allowance: timedelta
     now: Callable[[], datetime]
@@ -62,7 +66,8 @@ class Heartbeat:
 
     def _by_heartbeat(self, session: Session) -> Observation:
         source = _named(self.table)
-        beat = to_utc(session.read(lambda connection: _latest(connection, source)), self.zone)
+        value = session.read(lambda connection: _furthest_behind(connection, source, self.server_id))
+        beat = to_utc(value, self.zone)
         if beat is None:
             raise TransientError(f"the replica's heartbeat table {self.table} holds no time in its column ts")
         now = self.now().astimezone(UTC)
@@ -88,11 +93,15 @@ class Heartbeat:
         )
 
 
-def _latest(connection: Connection, source: TableClause) -> object:
-    # The greatest, since each server in a chain may keep a row of its own. ISO texts sort like times.
-    return connection.scalar(select(func.max(source.c.ts)))
+def _furthest_behind(connection: Connection, source: TableClause, server_id: int | None) -> object:
+    # The oldest, since each server in a chain may keep a row of its own, and the one in between goes on
+    # beating when it has lost its primary. ISO texts sort like times.
+    oldest = select(func.min(source.c.ts))
+    if server_id is not None:
+        oldest = oldest.where(source.c.server_id == server_id)
+    return connection.scalar(oldest)
 
 
 def _named(name: str) -> TableClause:
     schema, _, plain = name.rpartition(".")
-    return table(plain, column("ts"), schema=schema or None)
+    return table(plain, column("ts"), column("server_id"), schema=schema or None)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 
-from leadq_dagster.domain.errors import TransientError
 from leadq_dagster.domain.facts import SourceUser
 from leadq_dagster.domain.provenance import Provenance
 from leadq_dagster.domain.queue_rule import QueueDecision, Reason, decide_queue
@@ -15,17 +14,22 @@ from leadq_dagster.domain.windows import Window, floor_to_hour, join_touching
 from leadq_dagster.replica.engine import Replica
 from leadq_dagster.replica.heartbeat import Observation
 from leadq_dagster.replica.users import ChangedUser
+from leadq_dagster.stages.observing import observed_part
 from leadq_dagster.store import queue, scores, windows
 from leadq_dagster.store.connection import Store
 
 
 @dataclass(frozen=True)
 class DiscoveryReport:
-    """What one discovery did: a tally for each hour of its window, and what it cost."""
+    """What one discovery did: a tally for each hour that it covered, and what it cost.
+
+    `not_observed` is the rest of the window, which the replica had not reached yet; None if it had.
+    """
 
     by_hour: dict[Window, Tally]
     observed: Observation
     replica_queries: int
+    not_observed: Window | None = None
 
     @property
     def total(self) -> Tally:
@@ -61,16 +65,13 @@ def discover_new_users(
     nobody completed yet is left to its own discovery, so that any order of windows ends in the same state.
 
     Twice is the same as once; a discovery cut off midway is finished by running it again. `progress` is
-    called with the number of users seen so far. Raises TransientError while the replica has not observed
-    the window's end; then nothing is written.
+    called with the number of users seen so far. Of a range, the hours that the replica has observed are
+    discovered and the rest is reported: a replica that is always behind would otherwise never let a range
+    through. Raises TransientError while it has not observed the first hour's end; nothing is written then.
     """
     queries_before = replica.queries
     observed = replica.observed_until()
-    if observed.until < window.end:
-        raise TransientError(
-            f"the replica has observed {observed.until:%Y-%m-%d %H:%M:%S} UTC (by {observed.by}), "
-            f"and the window ends at {window.end:%Y-%m-%d %H:%M} UTC"
-        )
+    asked, window = window, observed_part(window, observed)
     discovery = _Discovery(window, replica, store, provenance, now)
     by_hour = {hour: Tally() for hour in window.hours()}
     seen = 0
@@ -81,7 +82,8 @@ def discover_new_users(
         progress(seen)
     with store.transaction() as cursor:
         windows.complete_hours(cursor, window, observed.until, provenance, now)
-    return DiscoveryReport(by_hour, observed, replica.queries - queries_before)
+    rest = Window(window.end, asked.end) if window.end < asked.end else None
+    return DiscoveryReport(by_hour, observed, replica.queries - queries_before, rest)
 
 
 def _late_pages(discovery: _Discovery, overlap: timedelta) -> Iterator[list[ChangedUser]]:

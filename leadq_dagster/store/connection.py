@@ -12,6 +12,11 @@ from psycopg_pool import ConnectionPool
 from leadq_dagster.store.errors import store_errors
 
 CONNECT_TIMEOUT_SECONDS = 10
+# A process that stops within a transaction must not keep its locks for long.
+SET_LIMITS = (
+    "SELECT set_config('statement_timeout', %s, true) AS statement,"
+    " set_config('idle_in_transaction_session_timeout', %s, true) AS idling"
+)
 
 
 class Store:
@@ -35,8 +40,8 @@ class Store:
     def transaction(self) -> Iterator[Cursor[TupleRow]]:
         """One transaction: all of it is stored when the block ends, none of it when the block raises.
 
-        Rows are named tuples. The time limit of a statement is set inside the transaction, where a
-        transaction-level connection pooler in between cannot leak it to somebody else.
+        Rows are named tuples. The time limits, of a statement and of idling, are set inside the transaction,
+        where a transaction-level connection pooler in between cannot leak them to somebody else.
         """
         with (
             store_errors(),
@@ -45,7 +50,7 @@ class Store:
             connection.cursor(row_factory=namedtuple_row) as cursor,
         ):
             limit = f"{self._statement_timeout_seconds}s"
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
+            cursor.execute(SET_LIMITS, [limit, limit])
             yield cursor
 
 
@@ -62,7 +67,12 @@ def open_store(url: str, *, statement_timeout_seconds: int = 30, pool_size: int 
             min_size=1,
             max_size=pool_size,
             timeout=CONNECT_TIMEOUT_SECONDS,
-            kwargs={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+            # A statement prepared on one server connection is unknown on the next that a pooler hands out.
+            kwargs={
+                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+                "application_name": "leadq",
+                "prepare_threshold": None,
+            },
             check=ConnectionPool.check_connection,
             open=True,
         )

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from leadq_dagster.domain.errors import PermanentError
 from leadq_dagster.named_sql import queries
 from leadq_dagster.shipped import shipped
+from leadq_dagster.store.connection import CONNECT_TIMEOUT_SECONDS
 from leadq_dagster.store.errors import store_errors, translate
 
 Catalog: TypeAlias = dict[tuple[str, str], str]
@@ -42,7 +43,7 @@ def applied(url: str) -> list[str]:
 
     Raises PermanentError when a newer version of leadq has migrated it.
     """
-    with store_errors(), psycopg.connect(url) as connection:
+    with store_errors(), psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
         table = connection.execute("SELECT to_regclass('leadq_migration')::text").fetchone()
         if table is None or table[0] is None:
             return []
@@ -84,7 +85,7 @@ def differences(live: Mapping[tuple[str, str], str], expected: Mapping[tuple[str
 
 def read_catalog(url: str) -> Catalog:
     """The live schema as the server's catalog tells it."""
-    with store_errors(), psycopg.connect(url) as connection:
+    with store_errors(), psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
         rows = connection.execute(queries("catalog")["describe_schema"]).fetchall()
     return {(kind, name): definition for kind, name, definition in rows}
 

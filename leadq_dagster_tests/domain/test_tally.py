@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leadq_dagster.domain.errors import PermanentError
 from leadq_dagster.domain.tally import Tally
 
 counts = st.integers(0, 10_000)
@@ -20,7 +21,7 @@ def balanced(draw: st.DrawFn) -> Tally:
 @given(balanced(), counts.filter(bool))
 def test_a_tally_that_does_not_balance_is_refused(tally: Tally, lost: int) -> None:
     """P14: and the text says every number."""
-    with pytest.raises(ValueError, match=f"seen {tally.seen + lost}, but stored {tally.stored}"):
+    with pytest.raises(PermanentError, match=f"seen {tally.seen + lost}, but stored {tally.stored}"):
         Tally(tally.seen + lost, tally.stored, tally.already_known, tally.refused)
 
 

@@ -9,6 +9,7 @@ from dagster import (
     DagsterInstance,
     Definitions,
     ExecuteInProcessResult,
+    serialize_value,
 )
 
 from leadq_dagster.definitions import build_definitions
@@ -17,6 +18,7 @@ from leadq_dagster.orchestration.jobs import NEW_USERS_DISCOVERY
 from leadq_dagster.orchestration.retries import Retries
 from leadq_dagster.orchestration.switch import SWITCHED_OFF
 from leadq_dagster.settings import load_settings
+from leadq_dagster.stages import new_users as stage
 from leadq_dagster_tests.orchestration.conftest import HOUR, NINE, Source
 
 NEW_USERS = AssetKey("new_users")
@@ -151,6 +153,23 @@ def test_a_run_waits_for_a_replica_that_is_behind_and_fails_if_it_stays_so(
 
 
 @on_postgresql
+def test_of_a_range_the_observed_hours_are_materialised_and_only_the_rest_stays_missing(
+    definitions: Definitions, instance: DagsterInstance, source: Source, store_url: str
+) -> None:
+    """P6, P8: the run fails, and yet a replica that is always behind holds up no hour that it has seen."""
+    source.sign_up(1, NINE)
+    source.sign_up(2, NINE + 2 * HOUR)
+    source.beat(NINE + 2 * HOUR)
+
+    result = discover(definitions, instance, NINE, hours=3)
+
+    assert not result.success
+    assert instance.get_materialized_partitions(NEW_USERS) == {"2025-06-02-09:00", "2025-06-02-10:00"}
+    assert known(store_url) == [1]
+    assert metadata_by_partition(instance)["2025-06-02-09:00"]["seen"] == 1
+
+
+@on_postgresql
 def test_a_retry_succeeds_once_the_replica_has_caught_up(
     environment: dict[str, str],
     instance: DagsterInstance,
@@ -228,7 +247,10 @@ def test_switched_off_a_run_by_hand_does_nothing_says_so_and_leaves_the_partitio
 
 @on_postgresql
 def test_no_password_and_nobody_s_data_is_in_the_event_log(
-    environment: dict[str, str], instance: DagsterInstance, source: Source
+    environment: dict[str, str],
+    instance: DagsterInstance,
+    source: Source,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """P40: neither after success nor after each kind of failure."""
     source.sign_up(1, NINE)
@@ -239,6 +261,14 @@ def test_no_password_and_nobody_s_data_is_in_the_event_log(
     source.beat(NINE)
     runs.append(discover(definitions, instance, NINE))
 
-    assert [run.success for run in runs] == [True, False]
+    somebody = "ada@example.com +447700900123 Ada Lovelace"
+    monkeypatch.setattr(stage, "decide_queue", lambda _: {}[somebody])
+    source.sign_up(2, NINE - HOUR)
+    runs.append(discover(definitions, instance, NINE - HOUR))
+
+    assert [run.success for run in runs] == [True, False, False]
     log = "\n".join(str(entry) for run in runs for entry in instance.all_logs(run.run_id))
-    assert not [password for password in passwords if password in log]
+    # str() leaves out the chain of errors behind a failure; what is stored does not.
+    log += "\n".join(serialize_value(entry) for run in runs for entry in instance.all_logs(run.run_id))
+    assert "a defect of leadq: KeyError" in log
+    assert not [text for text in (*passwords, "ada@", "7009001", "Lovelace") if text in log]

@@ -34,15 +34,20 @@ def pulse(database: ReplicaDatabase, *texts: str | None) -> str:
     return f"{database.name}.pulse" if database.engine.dialect.name == "mysql" else "public.pulse"
 
 
-def test_the_latest_beat_is_how_far_the_replica_has_observed(replica_db: ReplicaDatabase) -> None:
+def test_the_oldest_beat_counts_unless_a_server_is_named(replica_db: ReplicaDatabase) -> None:
+    """P4: a server in the middle of a chain goes on beating when it has lost its primary."""
     beat(replica_db, TEN - timedelta(days=9), TEN + timedelta(microseconds=1), TEN - timedelta(seconds=5))
-    assert observe(replica_db) == Observation(datetime(2026, 3, 4, 10, 0, 0, 1, tzinfo=UTC), "heartbeat")
+    assert observe(replica_db).until == datetime(2026, 2, 23, 10, tzinfo=UTC)
+    named = observe(replica_db, heartbeat_server_id=1)
+    assert named == Observation(datetime(2026, 3, 4, 10, 0, 0, 1, tzinfo=UTC), "heartbeat")
+    with pytest.raises(TransientError, match="holds no time"):
+        observe(replica_db, heartbeat_server_id=99)
 
 
 def test_beats_written_as_text_in_another_schema_are_understood(replica_db: ReplicaDatabase) -> None:
     name = pulse(replica_db, "2026-03-04T09:59:58.001230", "2026-03-04T09:59:59.001230", None)
     seen = observe(replica_db, heartbeat_table=name)
-    assert seen == Observation(datetime(2026, 3, 4, 9, 59, 59, 1230, tzinfo=UTC), "heartbeat")
+    assert seen == Observation(datetime(2026, 3, 4, 9, 59, 58, 1230, tzinfo=UTC), "heartbeat")
 
 
 def test_a_beat_is_in_the_time_zone_of_the_replica(replica_db: ReplicaDatabase) -> None:

@@ -41,11 +41,27 @@ def test_nothing_is_written_while_the_replica_is_behind(discovery: Discovery) ->
     assert (report.observed.until, report.observed.by) == (hour(10).end, "heartbeat")
 
 
-def test_a_range_is_refused_as_a_whole(discovery: Discovery) -> None:
-    """P8: its first hours could be read, but half a range must not look like the range."""
-    add_users(discovery.source.engine, user(1, created_at=TEN))
-    beat(discovery.source.engine, hour(11).start)
-    refused(discovery, Window(hour(10).start, hour(11).end), "ends at 2026-03-04 12:00")
+def test_of_a_range_the_observed_hours_are_discovered_and_the_rest_is_reported(discovery: Discovery) -> None:
+    """P8: what was not read is said, and is not taken for completed."""
+    add_users(discovery.source.engine, user(1, created_at=TEN), user(2, created_at=TEN + HOUR))
+    beat(discovery.source.engine, hour(11).end - TICK)
+    report = discovery.run(Window(hour(10).start, hour(11).end))
+    assert report.not_observed == hour(11)
+    assert list(report.by_hour) == [hour(10)]
+    assert queues(discovery.store_url) == {1: UNSIGNED}
+    assert completed(discovery.store_url) == [10]
+
+
+def test_a_replica_that_is_always_two_hours_behind_lets_every_hour_through(discovery: Discovery) -> None:
+    """P6: whatever is missing is asked for as one range each hour, as catch-up does."""
+    midnight = TEN.replace(hour=0)
+    add_users(discovery.source.engine, *(user(n + 1, created_at=midnight + n * HOUR) for n in range(10)))
+    for ended in range(2, 10):
+        beat(discovery.source.engine, hour(ended).end - 2 * HOUR)
+        first_missing = len(completed(discovery.store_url))
+        discovery.run(Window(hour(first_missing).start, hour(ended).end))
+    assert completed(discovery.store_url) == list(range(8))
+    assert queues(discovery.store_url) == dict.fromkeys(range(1, 9), UNSIGNED)
 
 
 def test_an_hour_that_is_not_over_is_refused(discovery: Discovery) -> None:

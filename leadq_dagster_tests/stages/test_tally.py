@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from psycopg import Cursor
 
+from leadq_dagster.domain.errors import PermanentError
 from leadq_dagster.domain.facts import SourceUser
 from leadq_dagster.domain.windows import Window
 from leadq_dagster.firm import schema
@@ -36,7 +37,7 @@ def test_a_user_lost_on_the_way_fails_the_discovery_and_leaves_nothing(
         planted.setattr(scores, "make_known", losing(2, scores.make_known))
 
         def discover() -> None:
-            with pytest.raises(ValueError, match="does not balance: seen 3, but stored 2"):
+            with pytest.raises(PermanentError, match="does not balance: seen 3, but stored 2"):
                 discovery.run()
 
         nothing_changes(discovery.store_url, discover)
@@ -49,7 +50,7 @@ def test_a_user_lost_on_a_later_page_leaves_the_hour_open(
     """P8, P14: the page before stands, the hour is not complete."""
     add_users(discovery.source.engine, *(user(n, created_at=TEN) for n in range(6)))
     monkeypatch.setattr(scores, "make_known", losing(4, scores.make_known))
-    with pytest.raises(ValueError, match="does not balance"):
+    with pytest.raises(PermanentError, match="does not balance"):
         discovery.run()
     assert set(queues(discovery.store_url)) == {0, 1, 2}
     assert completed(discovery.store_url) == []

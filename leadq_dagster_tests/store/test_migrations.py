@@ -160,7 +160,7 @@ def test_a_store_of_a_newer_version_is_refused_by_name(store_url: str) -> None:
         ),
         (
             "ALTER TABLE call_queue DISABLE TRIGGER ALL",
-            "constraint call_queue.call_queue_user_id_fkey is: ",
+            "constraint call_queue.a_stay_is_of_a_known_user is: ",
         ),
         (
             "ALTER DOMAIN queue_type DROP CONSTRAINT a_queue_type_is_from_its_list",

@@ -15,9 +15,12 @@ WHERE stay.user_id = moving.user_id AND stay.status <> 'left'
 RETURNING stay.user_id, stay.id;
 
 -- name: open_stays
+-- A new stay does not end a cool-down: whoever asked not to be called for a month is not called by leaving
+-- the queue and coming back.
 INSERT INTO call_queue (user_id, queue_type, queue_reason, entered_at, available_from)
-SELECT user_id, to_queue, reason, %(now)s, %(now)s
+SELECT user_id, to_queue, reason, %(now)s, greatest(%(now)s, score.next_call_after)
 FROM unnest(%(user_ids)s::bigint[], %(to_queues)s::text[], %(reasons)s::text[]) AS moving (user_id, to_queue, reason)
+JOIN user_call_scores AS score USING (user_id)
 WHERE to_queue IS NOT NULL
 ORDER BY user_id
 RETURNING user_id, id;

@@ -34,7 +34,7 @@ CREATE TABLE agents (
 
 CREATE TABLE agent_sessions (
     id                 bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    agent_id           bigint NOT NULL REFERENCES agents,
+    agent_id           bigint NOT NULL CONSTRAINT a_session_is_of_an_agent REFERENCES agents,
     started_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_heartbeat_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at           timestamptz,
@@ -89,13 +89,13 @@ COMMENT ON COLUMN user_call_scores.suppressed_reason IS 'Why an inactive user is
 
 CREATE TABLE callbacks (
     id                    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id               bigint NOT NULL REFERENCES user_call_scores,
+    user_id               bigint NOT NULL CONSTRAINT a_callback_is_for_a_known_user REFERENCES user_call_scores,
     queue_type            queue_type NOT NULL,
     due_at                timestamptz NOT NULL,
     status                text NOT NULL DEFAULT 'pending',
-    preferred_agent_id    bigint REFERENCES agents,
-    reserved_agent_id     bigint REFERENCES agents,
-    accepted_by_agent_id  bigint REFERENCES agents,
+    preferred_agent_id    bigint CONSTRAINT a_callback_prefers_an_agent REFERENCES agents,
+    reserved_agent_id     bigint CONSTRAINT a_callback_is_reserved_for_an_agent REFERENCES agents,
+    accepted_by_agent_id  bigint CONSTRAINT a_callback_is_accepted_by_an_agent REFERENCES agents,
     accepted_at           timestamptz,
     attempts              integer NOT NULL DEFAULT 0,
     closed_at             timestamptz,
@@ -114,7 +114,7 @@ CREATE INDEX open_callbacks_by_due_time ON callbacks (due_at) WHERE status IN ('
 
 CREATE TABLE call_queue (
     id                    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id               bigint NOT NULL REFERENCES user_call_scores,
+    user_id               bigint NOT NULL CONSTRAINT a_stay_is_of_a_known_user REFERENCES user_call_scores,
     queue_type            queue_type NOT NULL,
     priority_score        integer NOT NULL DEFAULT 0,
     queue_reason          text NOT NULL,
@@ -123,11 +123,11 @@ CREATE TABLE call_queue (
     entered_at            timestamptz NOT NULL,
     left_at               timestamptz,
     left_reason           text,
-    assigned_to_agent_id  bigint REFERENCES agents,
+    assigned_to_agent_id  bigint CONSTRAINT a_stay_is_assigned_to_an_agent REFERENCES agents,
     assigned_at           timestamptz,
     lease_expires_at      timestamptz,
     lease_token           bigint NOT NULL DEFAULT 0,
-    callback_id           bigint REFERENCES callbacks,
+    callback_id           bigint CONSTRAINT a_stay_is_raised_by_a_callback REFERENCES callbacks,
     CONSTRAINT a_stays_status_is_from_its_list CHECK (status IN ('pending', 'assigned', 'left')),
     CONSTRAINT a_left_stay_says_when_and_why CHECK (
         (status = 'left') = (left_at IS NOT NULL AND left_reason IS NOT NULL)
@@ -161,11 +161,11 @@ CREATE TRIGGER a_stay_is_never_deleted BEFORE DELETE OR TRUNCATE ON call_queue
 
 CREATE TABLE queue_transitions (
     id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id          bigint NOT NULL REFERENCES user_call_scores,
+    user_id          bigint NOT NULL CONSTRAINT a_transition_is_of_a_known_user REFERENCES user_call_scores,
     from_queue_type  queue_type,
     to_queue_type    queue_type,
-    left_stay_id     bigint REFERENCES call_queue,
-    entered_stay_id  bigint REFERENCES call_queue,
+    left_stay_id     bigint CONSTRAINT a_transition_leaves_a_stay REFERENCES call_queue,
+    entered_stay_id  bigint CONSTRAINT a_transition_enters_a_stay REFERENCES call_queue,
     reason           text NOT NULL,
     actor            text NOT NULL,
     happened_at      timestamptz NOT NULL,
@@ -185,8 +185,8 @@ CREATE TRIGGER a_transition_is_never_changed BEFORE UPDATE OR DELETE OR TRUNCATE
 
 CREATE TABLE conversions (
     id                     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id                bigint NOT NULL REFERENCES user_call_scores,
-    call_queue_id          bigint NOT NULL REFERENCES call_queue,
+    user_id                bigint NOT NULL CONSTRAINT a_conversion_is_of_a_known_user REFERENCES user_call_scores,
+    call_queue_id          bigint NOT NULL CONSTRAINT a_conversion_ends_a_stay REFERENCES call_queue,
     previous_queue_type    queue_type NOT NULL,
     conversion_type        text NOT NULL,
     conversion_reason      text NOT NULL,
@@ -196,7 +196,7 @@ CREATE TABLE conversions (
     final_score            integer NOT NULL,
     total_call_attempts    integer NOT NULL,
     last_call_at           timestamptz,
-    primary_agent_id       bigint REFERENCES agents,
+    primary_agent_id       bigint CONSTRAINT a_conversion_is_credited_to_an_agent REFERENCES agents,
     contributing_agents    bigint[] NOT NULL DEFAULT '{}',
     signature_obtained     boolean NOT NULL,
     requirements_met       boolean NOT NULL,
@@ -227,11 +227,11 @@ CREATE TABLE completed_windows (
 
 CREATE TABLE call_sessions (
     id                 text PRIMARY KEY,
-    agent_id           bigint REFERENCES agents,
+    agent_id           bigint CONSTRAINT a_call_is_made_by_an_agent REFERENCES agents,
     user_id            bigint,
-    customer_id        bigint REFERENCES customers,
-    call_queue_id      bigint REFERENCES call_queue,
-    callback_id        bigint REFERENCES callbacks,
+    customer_id        bigint CONSTRAINT a_call_is_with_a_customer REFERENCES customers,
+    call_queue_id      bigint CONSTRAINT a_call_is_about_a_stay REFERENCES call_queue,
+    callback_id        bigint CONSTRAINT a_call_keeps_a_callback REFERENCES callbacks,
     direction          text NOT NULL,
     status             text NOT NULL,
     started_at         timestamptz NOT NULL,
@@ -252,11 +252,11 @@ CREATE INDEX calls_by_start ON call_sessions (started_at);
 
 CREATE TABLE call_outcomes (
     id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    call_session_id  text REFERENCES call_sessions,
+    call_session_id  text CONSTRAINT an_outcome_is_of_a_call REFERENCES call_sessions,
     user_id          bigint NOT NULL,
-    agent_id         bigint REFERENCES agents,
-    call_queue_id    bigint REFERENCES call_queue,
-    callback_id      bigint REFERENCES callbacks,
+    agent_id         bigint CONSTRAINT an_outcome_is_recorded_by_an_agent REFERENCES agents,
+    call_queue_id    bigint CONSTRAINT an_outcome_is_about_a_stay REFERENCES call_queue,
+    callback_id      bigint CONSTRAINT an_outcome_is_of_a_callback REFERENCES callbacks,
     request_id       text,
     outcome          call_outcome NOT NULL,
     notes            text,
@@ -267,8 +267,8 @@ CREATE INDEX outcomes_of_a_user ON call_outcomes (user_id, recorded_at);
 
 CREATE TABLE callback_notifications (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    callback_id  bigint NOT NULL REFERENCES callbacks,
-    agent_id     bigint REFERENCES agents,
+    callback_id  bigint NOT NULL CONSTRAINT a_notification_is_of_a_callback REFERENCES callbacks,
+    agent_id     bigint CONSTRAINT a_notification_goes_to_an_agent REFERENCES agents,
     decision     text NOT NULL,
     notified_at  timestamptz NOT NULL
 );
@@ -278,8 +278,8 @@ CREATE INDEX notifications_of_a_callback ON callback_notifications (callback_id,
 
 CREATE TABLE conversations (
     id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    customer_id         bigint REFERENCES customers,
-    call_session_id     text REFERENCES call_sessions,
+    customer_id         bigint CONSTRAINT a_conversation_is_with_a_customer REFERENCES customers,
+    call_session_id     text CONSTRAINT a_conversation_is_of_a_call REFERENCES call_sessions,
     channel             text NOT NULL,
     outcome             text,
     satisfaction_score  smallint,
@@ -297,7 +297,7 @@ CREATE INDEX conversations_by_channel_and_start ON conversations (channel, start
 
 CREATE TABLE messages (
     id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    conversation_id  bigint NOT NULL REFERENCES conversations,
+    conversation_id  bigint NOT NULL CONSTRAINT a_message_is_of_a_conversation REFERENCES conversations,
     position         integer NOT NULL,
     sender           text NOT NULL,
     content          text NOT NULL,
@@ -307,8 +307,8 @@ CREATE TABLE messages (
 );
 
 CREATE TABLE voice_call_details (
-    conversation_id    bigint PRIMARY KEY REFERENCES conversations,
-    call_session_id    text NOT NULL REFERENCES call_sessions,
+    conversation_id    bigint PRIMARY KEY CONSTRAINT voice_details_are_of_a_conversation REFERENCES conversations,
+    call_session_id    text NOT NULL CONSTRAINT voice_details_are_of_a_call REFERENCES call_sessions,
     transcript         jsonb,
     talk_time_seconds  integer,
     recording_url      text,
