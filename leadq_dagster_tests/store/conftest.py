@@ -34,7 +34,7 @@ def postgres_16() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
-@pytest.fixture(params=[18, pytest.param(16, marks=pytest.mark.xdist_group("postgres_16"))])
+@pytest.fixture(params=[18, 16])
 def either_postgres(request: pytest.FixtureRequest) -> EmbeddedPostgres:
     """Each server version in turn."""
     server = request.getfixturevalue("postgres" if request.param == 18 else "postgres_16")

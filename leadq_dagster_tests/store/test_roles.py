@@ -15,15 +15,22 @@ from leadq_dagster.shipped import shipped
 from leadq_dagster.store import migrations
 from leadq_dagster.store.connection import open_store
 from leadq_dagster_tests.servers.databases import fresh_postgres_database
+from leadq_dagster_tests.servers.running import Servers
 from leadq_dagster_tests.store.rows import NOWHERE, UNSIGNED, know, move
 
-pytestmark = pytest.mark.xdist_group("roles")  # roles belong to the server, not to a database
 
 ROLES = shipped("sql") / "roles.sql"
 GROUPS = ("leadq_migrator", "leadq_app", "leadq_analyst")
 # A column of such a name is closed to analysts unless it is listed here as harmless.
 SOUNDS_PERSONAL = re.compile("name|phone|mail|note|content|transcript|recording|token_hash|address|birth")
 HARMLESS = {"agents.name"}
+
+
+@pytest.fixture(autouse=True)
+def nobody_else_changes_roles(servers: Servers) -> Iterator[None]:
+    """Roles belong to the server and not to a database, so tests of other workers wait."""
+    with servers.alone("roles"):
+        yield
 
 
 @dataclass(frozen=True)
