@@ -18,7 +18,6 @@ from leadq_dagster_tests.servers.databases import fresh_postgres_database
 from leadq_dagster_tests.servers.running import Servers
 from leadq_dagster_tests.store.rows import NOWHERE, UNSIGNED, know, move
 
-
 ROLES = shipped("sql") / "roles.sql"
 GROUPS = ("leadq_migrator", "leadq_app", "leadq_analyst")
 # A column of such a name is closed to analysts unless it is listed here as harmless.
