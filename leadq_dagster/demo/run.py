@@ -100,9 +100,8 @@ def _discover(
         return summarise(
             store,
             application.truth,
-            complete,
+            runs,
             hours_run=hours_run,
-            runs=len(runs),
             seconds=time.monotonic() - started,
             tally=tally,
         )

@@ -1,13 +1,13 @@
 """What a demo did, held against the firm's own truth."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
 
-from leadq_dagster.domain.windows import Window
+from leadq_dagster.domain.windows import Window, join_touching
 from leadq_dagster.firm.truth import Truth
 from leadq_dagster.store import scores
 from leadq_dagster.store.connection import Store
@@ -63,20 +63,23 @@ class Summary:
 def summarise(
     store: Store,
     truth: Truth,
-    discovered: Window,
+    runs: Sequence[Window],
     *,
     hours_run: int,
-    runs: int,
     seconds: float,
     tally: Counter[str],
 ) -> Summary:
-    """Compare the store with the truth about everybody dated within the hours that were discovered."""
+    """Compare the store with the truth about everybody dated within the hours that were just run.
+
+    About nobody else: what has changed since an hour was run is for the next hour to find.
+    """
     with store.transaction() as cursor:
         queues = scores.queues(cursor)
-    due = truth.dated_within(discovered.start, discovered.end) & truth.enabled_users()
+    dated = [truth.dated_within(hours.start, hours.end) for hours in join_touching(runs)]
+    due = set().union(*dated) & truth.enabled_users()
     return Summary(
         hours_run=hours_run,
-        runs=runs,
+        runs=len(runs),
         seconds=round(seconds, 1),
         tally=dict(tally),
         users_at_the_source=len(truth.users),
