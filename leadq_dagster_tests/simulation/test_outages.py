@@ -60,7 +60,7 @@ def run_as_soon_as_shown(world: World, discovery: Discovery, instant: datetime) 
                 discover_and_check(world, discovery, hour)
 
 
-@pytest.mark.parametrize("seed", [21])
+@pytest.mark.parametrize("seed", [22, 24])
 def test_days_of_outages_end_as_the_same_days_on_time_do(
     replica_db: ReplicaDatabase, servers: Servers, store_url: str, seed: int
 ) -> None:

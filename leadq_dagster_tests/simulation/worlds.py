@@ -92,7 +92,8 @@ def discover_and_check(
     """One run of the hourly job, checked against the truth; how many it stored and how many came late."""
     before = queues(discovery.store)
     report = discovery.run(window, overlap=OVERLAP, progress=progress)
-    check_run(world, window, before, queues(discovery.store))
+    covered = Window(window.start, report.not_observed.start) if report.not_observed else window
+    check_run(world, covered, before, queues(discovery.store))
     return report.total.stored, report.total.late
 
 
