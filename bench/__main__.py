@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bench import discovery_cost, storing
+from bench import discovery_cost, hourly_cycle, storing
 from bench.report import Row
 from leadq_dagster_tests.servers.running import Servers, start_servers
 
 BENCHMARKS: dict[str, Callable[[Servers], Iterator[Row]]] = {
     "discovery_cost": discovery_cost.measure,
     "storing": storing.measure,
+    "hourly_cycle": hourly_cycle.measure,
 }
 
 

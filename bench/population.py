@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from leadq_dagster.domain.windows import Window
-from leadq_dagster.firm.schema import claims, create_tables, heartbeat, users
+from leadq_dagster.firm.schema import claim_requirements, claims, create_tables, heartbeat, users
 
 HOUR = Window.hour_of(datetime(2026, 3, 2, 9, tzinfo=UTC))
 NEW_IN_THE_HOUR = 100
@@ -46,6 +46,35 @@ def populate(engine: sa.Engine, count: int) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         analyze = "ANALYZE users" if dialect == "postgresql" else "ANALYZE TABLE users"
         connection.exec_driver_sql(analyze).close()
+
+
+def change_for_conversions(engine: sa.Engine) -> None:
+    """Among the users changed in the hour some signed, and some came to owe a document."""
+    at = HOUR.start.replace(tzinfo=None, minute=30)
+    with engine.begin() as connection:
+        connection.execute(
+            users.update()
+            .where(users.c.id.between(1000, 1000 + CHANGED_IN_THE_HOUR // 2))
+            .values(current_signature_file_id="signed", updated_at=at)
+        )
+        owed = range(1000, 1000 + CHANGED_IN_THE_HOUR // 4)
+        connection.execute(
+            claims.insert(), [{"id": n, "user_id": n, "type": "x", "status": "active"} for n in owed]
+        )
+        connection.execute(
+            claim_requirements.insert(),
+            [
+                {
+                    "id": f"{n:036d}",
+                    "claim_id": n,
+                    "type": "bank_statement",
+                    "status": "pending",
+                    "created_at": at,
+                    "updated_at": at,
+                }
+                for n in owed
+            ],
+        )
 
 
 def _changes() -> list[dict[str, object]]:

@@ -66,20 +66,19 @@ def _copy(url: str, users: list[SourceUser]) -> float:
 
 
 def _store(url: str, users: list[SourceUser]) -> tuple[float, float]:
-    """Seconds for making them known, and for judging and queueing them."""
-    known = queued = 0.0
+    """Seconds for making them known, and for judging and queueing them, commits included."""
+    batches = [users[first : first + BATCH] for first in range(0, USERS, BATCH)]
     with open_store(url) as store:
-        for first in range(0, USERS, BATCH):
-            batch = users[first : first + BATCH]
+        started = time.perf_counter()
+        for batch in batches:
             with store.transaction() as cursor:
-                started = time.perf_counter()
                 scores.make_known(cursor, batch, NOW)
-                known += time.perf_counter() - started
-                started = time.perf_counter()
-                moves = [queue.Move(user.user_id, decide_queue(UserFacts(user))) for user in batch]
-                queue.move_users(
-                    cursor, [move for move in moves if move.decision.queue], Provenance("bench", None), NOW
-                )
-                queued += time.perf_counter() - started
-            # The commit belongs to the whole path; it is in neither part, and COPY's is in COPY's.
-    return known, queued
+        known = time.perf_counter() - started
+        started = time.perf_counter()
+        for batch in batches:
+            judged = [(user.user_id, decide_queue(UserFacts(user))) for user in batch]
+            moves = [queue.Move(user_id, decision) for user_id, decision in judged if decision.queue]
+            with store.transaction() as cursor:
+                seen_at = queue.clock(cursor)
+                queue.move_users(cursor, moves, Provenance("bench", None), NOW, seen_at=seen_at)
+        return known, time.perf_counter() - started

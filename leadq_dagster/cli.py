@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from leadq_dagster.databases import store_url
 from leadq_dagster.domain.errors import LeadqError
 from leadq_dagster.settings import load_settings
 from leadq_dagster.store import migrations
+
+if TYPE_CHECKING:
+    from leadq_dagster.stages.recovery import MissingConversion, SweepReport
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 db = typer.Typer(no_args_is_help=True, help="The store's schema.")
@@ -70,6 +74,60 @@ def doctor() -> None:
             typer.echo(str(finding))
         if not all(finding.is_well for finding in findings):
             raise typer.Exit(1)
+
+
+@app.command("recover-conversions")
+def recover_conversions(
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Leave out stays that ended before this day (UTC)."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing, only say who.")] = False,
+) -> None:
+    """Judge every stay without a conversion by the source; record the conversions due and print each."""
+    with plain_errors():
+        report = _swept(since.replace(tzinfo=UTC) if since else None, dry_run=dry_run)
+        for conversion in report.recorded:
+            typer.echo(_line_of(conversion))
+        verb = "would record" if dry_run else "recorded"
+        typer.echo(
+            f"{verb} {len(report.recorded)} conversions; {report.judged} users judged, "
+            f"{report.departed} departed without one, {report.undecided} not found at the source"
+        )
+
+
+def _swept(since: datetime | None, *, dry_run: bool) -> "SweepReport":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from leadq_dagster.domain.provenance import Provenance, Source
+    from leadq_dagster.orchestration.resources import Databases
+    from leadq_dagster.stages.recovery import sweep
+
+    settings = load_settings()
+    databases = Databases(settings)
+    with (
+        databases.open_replica() as replica,
+        databases.open_store() as store,
+        Progress(console=Console(stderr=True)) as shown,
+    ):
+        bar = shown.add_task("stays without a conversion", total=None)
+        return sweep(
+            replica=replica,
+            store=store,
+            provenance=Provenance("recover-conversions", None, Source.RECOVERY),
+            now=datetime.now(UTC),
+            batch_rows=settings.discovery_batch_size,
+            since=since,
+            dry_run=dry_run,
+            progress=lambda done, total: shown.update(bar, completed=done, total=total),
+        )
+
+
+def _line_of(item: "MissingConversion") -> str:
+    """Who, why, since when and from where."""
+    at = f"{item.converted_at:%Y-%m-%d %H:%M:%S} UTC" if item.converted_at else "a time the source lacks"
+    return f"user {item.user_id}: {item.conversion_type} at {at}, from {item.queue} (stay {item.stay_id})"
 
 
 @contextmanager

@@ -1,17 +1,28 @@
 """The composition root, the only module that Dagster loads: reads the settings once, connects to nothing."""
 
-from dagster import AssetSelection, Definitions, in_process_executor
+from dagster import Definitions, in_process_executor
 
+from leadq_dagster.orchestration import jobs
 from leadq_dagster.orchestration.catch_up import catch_up_condition, catch_up_sensor
+from leadq_dagster.orchestration.conversion_gaps import conversion_gaps_check
+from leadq_dagster.orchestration.conversions import REQUIREMENT_CONVERSIONS, SIGNATURE_CONVERSIONS
+from leadq_dagster.orchestration.discovery import NEW_REQUIREMENTS, NEW_USERS
+from leadq_dagster.orchestration.hourly import hourly_asset
 from leadq_dagster.orchestration.housekeeping import housekeeping_job, housekeeping_schedule
-from leadq_dagster.orchestration.jobs import new_users_discovery
-from leadq_dagster.orchestration.new_users import new_users_asset
-from leadq_dagster.orchestration.partitions import hourly_partitions
+from leadq_dagster.orchestration.missing_conversions import missing_conversions_sensor
+from leadq_dagster.orchestration.partitions import daily_partitions, hourly_partitions
+from leadq_dagster.orchestration.recovery import recovered_conversions_asset
 from leadq_dagster.orchestration.resources import Databases
 from leadq_dagster.orchestration.retries import Retries
-from leadq_dagster.orchestration.schedules import last_complete_hour_schedule
+from leadq_dagster.orchestration.schedules import (
+    hourly_check_schedule,
+    last_complete_day_schedule,
+    last_complete_hour_schedule,
+)
 from leadq_dagster.orchestration.source_tables import source_tables
 from leadq_dagster.settings import Settings, load_settings
+
+HOURLY_STAGES = (NEW_USERS, NEW_REQUIREMENTS, SIGNATURE_CONVERSIONS, REQUIREMENT_CONVERSIONS)
 
 
 def build_definitions(settings: Settings, retries: Retries | None = None) -> Definitions:
@@ -20,24 +31,67 @@ def build_definitions(settings: Settings, retries: Retries | None = None) -> Def
     Steps run inside the run's process: they take seconds, and a process for each would double that.
     """
     retries = retries or Retries()
-    enabled = settings.smart_discovery_enabled
-    catch_up = catch_up_condition(settings.leadq_catch_up_hours) if enabled else None
-    new_users = new_users_asset(hourly_partitions(settings.leadq_partitions_start), catch_up, retries)
-    discovery = new_users_discovery(new_users)
-    housekeeping = housekeeping_job(retries)
-    return Definitions(
-        assets=[*source_tables(), new_users],
-        jobs=[discovery, housekeeping],
-        schedules=[
-            last_complete_hour_schedule(
-                discovery, minute=0, first_hour=settings.leadq_partitions_start, enabled=enabled
-            ),
-            housekeeping_schedule(housekeeping),
-        ],
-        sensors=[catch_up_sensor(AssetSelection.assets(new_users))],
-        resources={"databases": Databases(settings)},
-        executor=in_process_executor,
+    return Definitions.merge(
+        _hourly(settings, retries),
+        _recovery(settings, retries),
+        _housekeeping(retries),
+        Definitions(
+            assets=source_tables(), resources={"databases": Databases(settings)}, executor=in_process_executor
+        ),
     )
+
+
+def _hourly(settings: Settings, retries: Retries) -> Definitions:
+    """The four hourly stages, each with its job, schedule and catch-up, and what heals the last two."""
+    start, enabled = settings.leadq_partitions_start, settings.smart_discovery_enabled
+    hours = hourly_partitions(start)
+    assets, stage_jobs, schedules = [], {}, []
+    for stage in HOURLY_STAGES:
+        catch_up = catch_up_condition(settings.leadq_catch_up_hours, stage.minute) if enabled else None
+        asset = hourly_asset(stage, hours, catch_up, retries)
+        job = jobs.asset_job(stage.job_name, asset, stage.job_description)
+        assets.append(asset)
+        stage_jobs[stage.name] = job
+        schedules.append(
+            last_complete_hour_schedule(job, minute=stage.minute, first_hour=start, enabled=enabled)
+        )
+    checked = {
+        stage.name: stage_jobs[stage.name] for stage in (SIGNATURE_CONVERSIONS, REQUIREMENT_CONVERSIONS)
+    }
+    healing = missing_conversions_sensor(checked, first_hour=start, enabled=enabled)
+    return Definitions(
+        assets=assets,
+        jobs=list(stage_jobs.values()),
+        schedules=schedules,
+        sensors=[*map(catch_up_sensor, assets), healing],
+    )
+
+
+def _recovery(settings: Settings, retries: Retries) -> Definitions:
+    """The check for gaps in the ledger, and the daily sweep."""
+    start, enabled = settings.leadq_partitions_start, settings.smart_discovery_enabled
+    gaps = conversion_gaps_check(retries)
+    gaps_job = jobs.check_job(
+        jobs.CONVERSION_GAPS_CHECK, gaps, "Compares the ledger with the source over the last seven days."
+    )
+    recovered = recovered_conversions_asset(daily_partitions(start), retries)
+    recovery_job = jobs.asset_job(
+        jobs.CONVERSION_RECOVERY, recovered, "Judges every stay without a conversion, of any age."
+    )
+    return Definitions(
+        assets=[recovered],
+        asset_checks=[gaps],
+        jobs=[gaps_job, recovery_job],
+        schedules=[
+            hourly_check_schedule(gaps_job, minute=55, enabled=enabled),
+            last_complete_day_schedule(recovery_job, hour=4, minute=30, first_hour=start, enabled=enabled),
+        ],
+    )
+
+
+def _housekeeping(retries: Retries) -> Definitions:
+    job = housekeeping_job(retries)
+    return Definitions(jobs=[job], schedules=[housekeeping_schedule(job)])
 
 
 defs = build_definitions(load_settings())

@@ -34,7 +34,9 @@ def test_the_readme_lists_every_variable_with_its_default() -> None:
 
 
 def test_the_readme_lists_every_command() -> None:
-    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    names = [
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    ]
     groups = [
         f"{group.name} {command.callback.__name__}"
         for group in app.registered_groups

@@ -30,12 +30,16 @@ class SourceUser:
 
 @dataclass(frozen=True)
 class Requirement:
-    """One row of the source's `claim_requirements` with what matters of its claim; texts normalised."""
+    """One row of the source's `claim_requirements` with what matters of its claim; texts normalised.
+
+    `updated_at` is aware UTC, or None for NULL and for a zero date.
+    """
 
     type: str
     status: str
     reason: str
     claim_is_cancelled: bool
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,17 @@
 """Who wrote a row: which actor, in which run."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Source(StrEnum):
+    """On what occasion a conversion was noticed."""
+
+    HOURLY_CHECK = "hourly_check"
+    PRE_CALL_VALIDATION = "pre_call_validation"
+    OUTCOME = "outcome"
+    OPERATOR = "operator"
+    RECOVERY = "recovery"
 
 
 @dataclass(frozen=True)
@@ -13,3 +24,4 @@ class Provenance:
 
     actor: str
     run_id: str | None
+    source: Source = Source.HOURLY_CHECK

@@ -5,6 +5,7 @@ It looks at what the firm means, never at how its application spelled it, and sh
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from leadq_dagster.firm.transaction import (
@@ -16,6 +17,19 @@ from leadq_dagster.firm.transaction import (
     TableName,
     UserState,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """What a stay in a queue has come to: its type, when it really happened, when the rows say it did.
+
+    Both are aware UTC. Rows tell no time (None) where they are undated, and a later one than the
+    true one where the same row was changed again since.
+    """
+
+    type: str
+    happened_at: datetime
+    told_at: datetime | None
 
 
 class Truth:
@@ -30,6 +44,7 @@ class Truth:
         self.users: dict[int, UserState] = {}
         self._claims: defaultdict[int, dict[int, ClaimState]] = defaultdict(dict)
         self._requirements: defaultdict[int, dict[str, RequirementState]] = defaultdict(dict)
+        self._succeeded_at: dict[Key, datetime] = {}
 
     def see(self, changes: Iterable[Change]) -> None:
         """Learn from changes in the order in which they became visible."""
@@ -37,10 +52,12 @@ class Truth:
             self.rows[change.table].setdefault(change.key, {}).update(change.row)
             match change.state:
                 case UserState() as user:
+                    self._date(change, user.is_signed)
                     self.users[user.user_id] = user
                 case ClaimState() as claim:
                     self._claims[claim.user_id][claim.claim_id] = claim
                 case RequirementState() as item:
+                    self._date(change, item.status == "approved")
                     self._requirements[item.claim_id][item.requirement_id] = item
 
     def enabled_users(self) -> set[int]:
@@ -64,6 +81,31 @@ class Truth:
         """`queue_of` for every user there is."""
         return {user_id: self.queue_of(user_id) for user_id in self.users}
 
+    def success_of(self, user_id: int, queue: str) -> Success | None:
+        """What a stay of this person in `queue` should have come to, as things stand; None for nothing.
+
+        A stay among the unsigned succeeds by the signature. One among the outstanding succeeds when, of
+        what the firm calls about for claims that are alive, something is approved and nothing is waited
+        for. Nothing else counts: not who is enabled, who cancelled, or who closed the stay.
+        """
+        if queue == "unsigned_users":
+            user = self.users.get(user_id)
+            if user is None or not user.is_signed:
+                return None
+            told_at = _aware(self.rows["users"][user_id].get("updated_at"))
+            return Success("signature_obtained", self._succeeded_at[user_id], told_at)
+        alive = [claim for claim in self._claims.get(user_id, {}).values() if not claim.is_cancelled]
+        items = [item for claim in alive for item in self._requirements.get(claim.claim_id, {}).values()]
+        approved = [
+            item.requirement_id for item in items if item.kind.is_counted and item.status == "approved"
+        ]
+        if not approved or any(map(self._is_waited_for, alive)):
+            return None
+        rows = self.rows["claim_requirements"]
+        told = [moment for key in approved if (moment := _aware(rows[key].get("updated_at")))]
+        happened_at = max(self._succeeded_at[key] for key in approved)
+        return Success("requirements_completed", happened_at, max(told, default=None))
+
     def dated_within(self, start: datetime, end: datetime) -> set[int]:
         """Ids of users whose row says created or updated in the half-open window of two aware instants."""
         first, last = (bound.astimezone(UTC).replace(tzinfo=None) for bound in (start, end))
@@ -74,6 +116,17 @@ class Truth:
             if isinstance(moment, datetime) and first <= moment < last
         }
 
+    def _date(self, change: Change, is_success: bool) -> None:
+        """Keep the instant of a success for as long as it lasts."""
+        if is_success:
+            self._succeeded_at.setdefault(change.key, change.at)
+        else:
+            self._succeeded_at.pop(change.key, None)
+
     def _is_waited_for(self, claim: ClaimState) -> bool:
         items = self._requirements.get(claim.claim_id, {}).values()
         return any(item.kind.is_counted and item.status == "pending" for item in items)
+
+
+def _aware(moment: object) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if isinstance(moment, datetime) else None

@@ -8,18 +8,21 @@ from datetime import timedelta
 
 from dagster import (
     AssetKey,
+    AssetsDefinition,
     AssetSelection,
     AutomationCondition,
     AutomationConditionSensorDefinition,
     DefaultSensorStatus,
 )
 
-# Five minutes past, so that the schedule on the full hour has had its turn with the newest hour.
 CATCH_UP_CRON = "5-55/10 * * * *"
+FULL_HOUR_CRON = "0 * * * *"
 SENSOR_INTERVAL_SECONDS = 30
+# The schedule's turn with the newest hour.
+MINUTES_LEFT_TO_THE_SCHEDULE = 5
 
 
-def catch_up_condition(hours: int) -> AutomationCondition[AssetKey]:
+def catch_up_condition(hours: int, minute: int) -> AutomationCondition[AssetKey]:
     """Ask every ten minutes for the hours of the last `hours` that are neither done nor under way.
 
     * `missing` is "never materialised": it holds for failed hours too.
@@ -27,20 +30,35 @@ def catch_up_condition(hours: int) -> AutomationCondition[AssetKey]:
       minute, would ask again. A tick that fell into a downtime counts as passed at the first evaluation
       after it, so missed hours are asked for at once.
     * An instance that never evaluated the condition knows no passed tick: hence `initial_evaluation`.
+    * The newest hour is the schedule's until five minutes after its `minute`, so it has ticks of its own.
+      After a downtime Dagster runs the schedule's last missed tick: a tick from before the full hour
+      speaks of another newest hour and does not count.
     * What is asked for is one backfill with a run per unbroken range (BackfillPolicy.single_run), and
       `in_progress` holds for all of its hours until it ends.
     """
-    tick = AutomationCondition.cron_tick_passed(CATCH_UP_CRON) | AutomationCondition.initial_evaluation()
-    wanted = AutomationCondition.missing() & ~AutomationCondition.in_progress()
+    passed = AutomationCondition.cron_tick_passed
+    newest = AutomationCondition.in_latest_time_window()
     recent = AutomationCondition.in_latest_time_window(timedelta(hours=hours))
-    return (tick & recent & wanted).with_label(f"missed hours of the last {hours}")
+    wanted = AutomationCondition.missing() & ~AutomationCondition.in_progress()
+    of_newest = newest & passed(newest_hour_cron(minute)) & ~passed(FULL_HOUR_CRON)
+    of_older = ~newest & (passed(CATCH_UP_CRON) | AutomationCondition.initial_evaluation())
+    return (recent & (of_newest | of_older) & wanted).with_label(f"missed hours of the last {hours}")
 
 
-def catch_up_sensor(selection: AssetSelection) -> AutomationConditionSensorDefinition:
-    """Evaluates the conditions of these assets; running by default, unlike the one Dagster brings."""
+def newest_hour_cron(minute: int) -> str:
+    """When the newest hour may be asked for: every ten minutes once the schedule at `minute` had its turn."""
+    return f"{minute + MINUTES_LEFT_TO_THE_SCHEDULE}-59/10 * * * *"
+
+
+def catch_up_sensor(asset: AssetsDefinition) -> AutomationConditionSensorDefinition:
+    """Evaluates the condition of this asset; running by default, unlike the one Dagster brings.
+
+    One for each asset: what one sensor asks for at once runs together, and a step that fails there would
+    hold up the assets below it.
+    """
     return AutomationConditionSensorDefinition(
-        "catch_up",
-        target=selection,
+        f"catch_up_{asset.key.to_python_identifier()}",
+        target=AssetSelection.assets(asset),
         default_status=DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=SENSOR_INTERVAL_SECONDS,
         run_tags={"leadq/asked_for_by": "catch_up"},

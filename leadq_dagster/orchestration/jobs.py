@@ -1,18 +1,25 @@
-"""The jobs that assets run in: names that schedules, operators and the README rely on."""
+"""The jobs that assets and checks run in: names that schedules, operators and the README rely on."""
 
-from dagster import AssetsDefinition, define_asset_job
+from dagster import AssetChecksDefinition, AssetsDefinition, AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 # What define_asset_job returns; Dagster does not export the type.
 AssetJob = UnresolvedAssetJobDefinition
 
 NEW_USERS_DISCOVERY = "new_users_discovery"
+NEW_REQUIREMENTS_DISCOVERY = "new_requirements_discovery"
+CHECK_UNSIGNED_CONVERSIONS = "check_unsigned_conversions"
+CHECK_REQUIREMENTS_CONVERSIONS = "check_requirements_conversions"
+CONVERSION_GAPS_CHECK = "conversion_gaps_check"
+CONVERSION_RECOVERY = "conversion_recovery"
 
 
-def new_users_discovery(new_users: AssetsDefinition) -> AssetJob:
-    """The job of the asset `new_users`."""
-    return define_asset_job(
-        NEW_USERS_DISCOVERY,
-        selection=[new_users],
-        description="Finds the users created or changed at the source in an hour; queues the unsigned ones.",
-    )
+def asset_job(name: str, asset: AssetsDefinition, description: str) -> AssetJob:
+    """The job of this one asset, without its checks: they have a job of their own."""
+    selection = AssetSelection.assets(asset).without_checks()
+    return define_asset_job(name, selection=selection, description=description)
+
+
+def check_job(name: str, checks: AssetChecksDefinition, description: str) -> AssetJob:
+    """The job of these checks, without the assets they look at."""
+    return define_asset_job(name, selection=AssetSelection.checks(checks), description=description)

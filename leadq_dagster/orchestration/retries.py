@@ -5,11 +5,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dagster import AssetExecutionContext, Failure, OpExecutionContext, RetryRequested
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetExecutionContext,
+    Failure,
+    OpExecutionContext,
+    RetryRequested,
+)
 
 from leadq_dagster.domain.errors import LeadqError, TransientError
 
 MAX_RUN_RETRIES_TAG = "dagster/max_retries"
+
+StepContext = AssetExecutionContext | AssetCheckExecutionContext | OpExecutionContext
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class Retries:
 
 
 @contextmanager
-def mapped_failures(context: AssetExecutionContext | OpExecutionContext, retries: Retries) -> Iterator[None]:
+def mapped_failures(context: StepContext, retries: Retries) -> Iterator[None]:
     """Turn a TransientError of the body into a retry of the step and everything else into a final failure.
 
     Dagster's run-level retries do not look at the exception, so a final failure also forbids them by a tag

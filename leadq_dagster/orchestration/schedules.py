@@ -1,6 +1,7 @@
-"""Schedules: each hourly one runs the last complete hour."""
+"""Schedules: each runs the last complete hour or day; while discovery is off they skip and say so."""
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from dagster import (
     DefaultScheduleStatus,
@@ -26,20 +27,75 @@ def last_complete_hour_schedule(
     Skips, saying why, while discovery is switched off and before the first partition is complete.
     """
 
-    def ask_for_the_last_complete_hour(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
-        if not enabled:
-            return SkipReason(SWITCHED_OFF)
-        hour = Window.last_complete_hour(context.scheduled_execution_time)
+    def last_complete_hour(tick: datetime) -> RunRequest | SkipReason:
+        hour = Window.last_complete_hour(tick)
         if hour.start < first_hour:
             return SkipReason(f"the first partition begins at {first_hour:%Y-%m-%d %H:%M} UTC")
         return RunRequest(run_key=hour.partition_key, partition_key=hour.partition_key, tags=SINGLE_HOUR_TAGS)
 
+    return _schedule(
+        f"{job.name}_hourly",
+        job,
+        f"{minute} * * * *",
+        last_complete_hour,
+        enabled=enabled,
+        description=f"Runs {job.name} over the last complete hour.",
+    )
+
+
+def last_complete_day_schedule(
+    job: AssetJob, *, hour: int, minute: int, first_hour: datetime, enabled: bool
+) -> ScheduleDefinition:
+    """Runs `job` each day at this time (UTC) over the day that ended last, once per day; skips as above."""
+
+    def last_complete_day(tick: datetime) -> RunRequest | SkipReason:
+        day = (tick - timedelta(days=1)).date()
+        if day < first_hour.date():
+            return SkipReason(f"the first partition is that of {first_hour:%Y-%m-%d}")
+        return RunRequest(run_key=day.isoformat(), partition_key=day.isoformat())
+
+    return _schedule(
+        f"{job.name}_daily",
+        job,
+        f"{minute} {hour} * * *",
+        last_complete_day,
+        enabled=enabled,
+        description=f"Runs {job.name} over the last complete day.",
+    )
+
+
+def hourly_check_schedule(job: AssetJob, *, minute: int, enabled: bool) -> ScheduleDefinition:
+    """Runs the checks of `job` each hour at this minute (UTC)."""
+    return _schedule(
+        f"{job.name}_hourly",
+        job,
+        f"{minute} * * * *",
+        lambda _tick: RunRequest(tags=SINGLE_HOUR_TAGS),
+        enabled=enabled,
+        description=f"Runs {job.name}.",
+    )
+
+
+def _schedule(
+    name: str,
+    job: AssetJob,
+    cron: str,
+    request: Callable[[datetime], RunRequest | SkipReason],
+    *,
+    enabled: bool,
+    description: str,
+) -> ScheduleDefinition:
+    def ask(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
+        return (
+            request(context.scheduled_execution_time.astimezone(UTC)) if enabled else SkipReason(SWITCHED_OFF)
+        )
+
     return ScheduleDefinition(
-        name=f"{job.name}_hourly",
+        name=name,
         job=job,
-        cron_schedule=f"{minute} * * * *",
+        cron_schedule=cron,
         execution_timezone="UTC",
         default_status=DefaultScheduleStatus.RUNNING,
-        execution_fn=ask_for_the_last_complete_hour,
-        description=f"Runs {job.name} over the last complete hour.",
+        execution_fn=ask,
+        description=description,
     )

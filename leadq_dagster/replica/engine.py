@@ -11,6 +11,7 @@ from leadq_dagster.domain.facts import SourceUser, UserFacts
 from leadq_dagster.domain.windows import Window
 from leadq_dagster.replica import facts, indexes
 from leadq_dagster.replica.address import replica_url
+from leadq_dagster.replica.claims import ClaimReader
 from leadq_dagster.replica.heartbeat import Heartbeat, Observation
 from leadq_dagster.replica.session import Session
 from leadq_dagster.replica.users import ChangedUser, UserReader
@@ -50,16 +51,20 @@ def open_replica(
     session = Session(
         replica_url(url), statement_timeout_seconds=statement_timeout_seconds, pool_size=pool_size
     )
-    return Replica(session, heartbeat, UserReader(session, zone, batch_rows))
+    users, claims = UserReader(session, zone, batch_rows), ClaimReader(session, zone, batch_rows)
+    return Replica(session, heartbeat, users, claims)
 
 
 class Replica:
     """What the source says. Every method raises TransientError or PermanentError when it cannot be asked."""
 
-    def __init__(self, session: Session, heartbeat: Heartbeat, users: UserReader) -> None:
+    def __init__(
+        self, session: Session, heartbeat: Heartbeat, users: UserReader, claims: ClaimReader
+    ) -> None:
         self._session = session
         self._heartbeat = heartbeat
         self._users = users
+        self._claims = claims
 
     @property
     def queries(self) -> int:
@@ -83,7 +88,15 @@ class Replica:
 
         Requirements are read for users with a signature only; the rule decides the others without.
         """
-        return facts.read_facts(self._session, users, self._users.batch_rows)
+        return facts.read_facts(self._session, users, self._users.batch_rows, self._users.zone)
+
+    def users_of_changed_claims(self, window: Window) -> Iterator[dict[int, datetime]]:
+        """The users of claims created or updated in `window`, with that instant; a user may come twice."""
+        return self._claims.users_of_changed_claims(window)
+
+    def users_of_changed_requirements(self, window: Window) -> Iterator[dict[int, datetime]]:
+        """The users of requirements created or updated in it, with that instant; a user may come twice."""
+        return self._claims.users_of_changed_requirements(window)
 
     def missing_indexes(self) -> list[str]:
         """`table.column` for each column that leadq's reads need an index on and that leads none."""

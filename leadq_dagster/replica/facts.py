@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -11,6 +12,7 @@ from leadq_dagster.domain.queue_rule import CANCELLED
 from leadq_dagster.replica.in_lists import chunks
 from leadq_dagster.replica.session import Session
 from leadq_dagster.replica.tables import claim_requirements, claims
+from leadq_dagster.replica.times import to_utc
 
 _OF_THESE_USERS = claims.c.user_id.in_(bindparam("user_ids", expanding=True))
 
@@ -25,23 +27,26 @@ _REQUIREMENTS = (
         claim_requirements.c.type,
         claim_requirements.c.status,
         claim_requirements.c.claim_requirement_reason.label("reason"),
+        claim_requirements.c.updated_at,
     )
     .join_from(claims, claim_requirements, claim_requirements.c.claim_id == claims.c.id)
     .where(_OF_THESE_USERS)
 )
 
 
-def read_facts(session: Session, users: Sequence[SourceUser], batch_rows: int) -> list[UserFacts]:
+def read_facts(
+    session: Session, users: Sequence[SourceUser], batch_rows: int, zone: tzinfo
+) -> list[UserFacts]:
     """The facts of these users, in their order.
 
     Claims and requirements of one chunk come from one snapshot. The users are taken as given: one who
     has changed since they were read has an `updated_at` of then, and is read again with that window.
     """
-    return [facts for chunk in chunks(users, batch_rows) for facts in _facts_of(session, chunk)]
+    return [facts for chunk in chunks(users, batch_rows) for facts in _facts_of(session, chunk, zone)]
 
 
-def _facts_of(session: Session, users: Sequence[SourceUser]) -> list[UserFacts]:
-    tables = session.read(lambda connection: _read(connection, users))
+def _facts_of(session: Session, users: Sequence[SourceUser], zone: tzinfo) -> list[UserFacts]:
+    tables = session.read(lambda connection: _read(connection, users, zone))
     return [
         UserFacts(
             user,
@@ -60,7 +65,7 @@ class _Read:
     requirements: defaultdict[int, list[Requirement]]
 
 
-def _read(connection: Connection, users: Sequence[SourceUser]) -> _Read:
+def _read(connection: Connection, users: Sequence[SourceUser], zone: tzinfo) -> _Read:
     read = _Read(Counter(), Counter(), defaultdict(list))
     for user_id, status in connection.execute(_CLAIMS, {"user_ids": [user.user_id for user in users]}):
         read.total[user_id] += 1
@@ -75,6 +80,7 @@ def _read(connection: Connection, users: Sequence[SourceUser]) -> _Read:
                     status=normalise(row.status),
                     reason=normalise(row.reason),
                     claim_is_cancelled=normalise(row.claim_status) == CANCELLED,
+                    updated_at=to_utc(row.updated_at, zone),
                 )
             )
     return read

@@ -8,7 +8,11 @@ NEEDED = (
     ("users", "created_at"),
     ("users", "updated_at"),
     ("claims", "user_id"),
+    ("claims", "created_at"),
+    ("claims", "updated_at"),
     ("claim_requirements", "claim_id"),
+    ("claim_requirements", "created_at"),
+    ("claim_requirements", "updated_at"),
 )
 
 

@@ -17,12 +17,17 @@ claims = table(
     column("id", BigInteger),
     column("user_id", BigInteger),
     column("status", String),
+    column("created_at", DateTime),
+    column("updated_at", DateTime),
 )
 
 claim_requirements = table(
     "claim_requirements",
+    column("id", String),
     column("claim_id", BigInteger),
     column("type", String),
     column("status", String),
     column("claim_requirement_reason", String),
+    column("created_at", DateTime),
+    column("updated_at", DateTime),
 )

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, bindparam, or_, select
+from sqlalchemy import ColumnElement, bindparam, or_, select
 
 from leadq_dagster.domain.errors import PermanentError
 from leadq_dagster.domain.facts import SourceUser, normalise
 from leadq_dagster.domain.windows import Window
 from leadq_dagster.replica.in_lists import chunks
+from leadq_dagster.replica.pages import AnyRow, AnySelect, pages_of
 from leadq_dagster.replica.session import Session
 from leadq_dagster.replica.tables import users
 from leadq_dagster.replica.times import instant_in, naive_bounds, to_utc
-
-UserRow = Row[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -66,24 +65,17 @@ class UserReader:
         return [found[user_id] for user_id in asked if user_id in found]
 
     def _pages(
-        self, window: Window, matching: Select[*tuple[Any, ...]], moment: ColumnElement[datetime]
+        self, window: Window, matching: AnySelect, moment: ColumnElement[datetime]
     ) -> Iterator[list[ChangedUser]]:
-        rows = self._rows(page_of(matching, moment, None, self.batch_rows))
-        while rows:
+        for rows in pages_of(self.session, matching, moment, users.c.id, self.batch_rows):
             self._check_zone(rows)
             if page := [changed for row in rows if (changed := _changed(row, window, self.zone))]:
                 yield page
-            if len(rows) < self.batch_rows:
-                return
-            last = (rows[-1]._mapping[moment], rows[-1].id)
-            rows = self._rows(page_of(matching, moment, last, self.batch_rows))
 
-    def _rows(
-        self, statement: Select[*tuple[Any, ...]], parameters: dict[str, Any] | None = None
-    ) -> Sequence[UserRow]:
+    def _rows(self, statement: AnySelect, parameters: dict[str, Any] | None = None) -> Sequence[AnyRow]:
         return self.session.read(lambda connection: connection.execute(statement, parameters).all())
 
-    def _check_zone(self, rows: Sequence[UserRow]) -> None:
+    def _check_zone(self, rows: Sequence[AnyRow]) -> None:
         """Bounds are naive, and the server takes them for UTC where the column has a zone of its own."""
         moments = (moment for row in rows for moment in (row.created_at, row.updated_at))
         aware = any(isinstance(moment, datetime) and moment.tzinfo for moment in moments)
@@ -93,31 +85,13 @@ class UserReader:
             )
 
 
-def page_of(
-    matching: Select[*tuple[Any, ...]],
-    moment: ColumnElement[datetime],
-    after: tuple[datetime, int] | None,
-    rows: int,
-) -> Select[*tuple[Any, ...]]:
-    """The first `rows` of `matching` in the order (`moment`, id), or the first after the key `after`.
-
-    The obvious `(moment, id) > (x, y)` makes MariaDB scan the whole index, and an OFFSET skips a row
-    for each one that has left the window since. Here `moment >= x` is a range of the index, and the
-    OR only sorts out the rows with exactly the last page's last time.
-    """
-    if after is not None:
-        at, user_id = after
-        matching = matching.where(moment >= at, or_(moment > at, users.c.id > user_id))
-    return matching.order_by(moment, users.c.id).limit(rows)
-
-
-def _changed(row: UserRow, window: Window, zone: tzinfo) -> ChangedUser | None:
+def _changed(row: AnyRow, window: Window, zone: tzinfo) -> ChangedUser | None:
     """None for a row that only the bounds of a day with a clock change let in."""
     changed_at = instant_in(window, row.created_at, zone) or instant_in(window, row.updated_at, zone)
     return ChangedUser(_user(row, zone), changed_at) if changed_at else None
 
 
-def _user(row: UserRow, zone: tzinfo) -> SourceUser:
+def _user(row: AnyRow, zone: tzinfo) -> SourceUser:
     return SourceUser(
         user_id=row.id,
         is_enabled=_is_true(row.is_enabled),

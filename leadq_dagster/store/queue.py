@@ -1,26 +1,60 @@
-"""The one door through which a user enters or leaves a queue."""
+"""The one door through which a user enters or leaves a queue, and through which a conversion is recorded."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
+from leadq_dagster.domain.conversion_rule import decide_conversion, has_passed_through
+from leadq_dagster.domain.facts import UserFacts
 from leadq_dagster.domain.provenance import Provenance
-from leadq_dagster.domain.queue_rule import QueueDecision, QueueType
+from leadq_dagster.domain.queue_rule import QueueDecision, QueueType, Reason
 from leadq_dagster.named_sql import queries
+from leadq_dagster.store import conversions
+from leadq_dagster.store.conversions import DueConversion, RecordedConversion, UnconvertedStay
 
 SQL = queries("queue")
 
 
 @dataclass(frozen=True)
 class Move:
-    """Where a user belongs as of now, and the partition that noticed (None outside partitions)."""
+    """Where a user belongs as of now, the partition that noticed (None outside partitions), and the facts.
+
+    Without facts nothing is known of the source: the user may be moved, no conversion is decided.
+    """
 
     user_id: int
     decision: QueueDecision
     partition_key: str | None = None
+    facts: UserFacts | None = None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Who moved, with where they are now, the conversions recorded, and whom nobody judged.
+
+    The `overtaken` were moved meanwhile on later knowledge than ours.
+    """
+
+    queues: Mapping[int, QueueType | None]
+    conversions: Sequence[RecordedConversion]
+    overtaken: Set[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Standing:
+    queue: QueueType | None
+    is_active: bool
+
+
+def clock(cursor: Cursor[TupleRow]) -> datetime:
+    """The store's own time, to be taken before the source is asked."""
+    row = cursor.execute(SQL["select_clock"]).fetchone()
+    assert row is not None
+    now: datetime = row[0]
+    return now
 
 
 def move_users(
@@ -29,54 +63,131 @@ def move_users(
     provenance: Provenance,
     now: datetime,
     *,
-    unless_queued: bool = False,
-) -> dict[int, QueueType | None]:
-    """Bring each user into the queue where they belong; the users who moved, with where they are now.
+    seen_at: datetime,
+) -> Moved:
+    """Bring each user into the queue where they belong, and record what the facts say they converted to.
 
-    Closes the stay they leave, opens the one they enter, and writes the audit line, in the caller's
-    transaction. Who is in the right queue already, is unknown, or is inactive does not move. Moving twice
-    is the same as once. At most one move a user. With `unless_queued`, who is in any queue by now stays
-    there: for callers who judged them as being in none.
+    Closes the stay they leave, opens the one they enter, writes the audit line, and decides, records and
+    credits the conversion of the stay left and of stays that somebody closed without one: all in the
+    caller's transaction. Moving twice is the same as once. At most one move a user. Who signed and
+    supplied all that they owed since passes through `outstanding_requests`, with a conversion for each.
+
+    Who is in the right queue already, is unknown, or is inactive does not move. `seen_at` is when the source
+    was asked, by the store's clock: a user whom somebody moved on later knowledge stays where they are.
     """
-    origins = _lock(cursor, [move.user_id for move in moves])
+    standings, overtaken = _lock(cursor, [move.user_id for move in moves], seen_at)
+    current = [move for move in moves if move.user_id in standings]
+    due = _due(conversions.unconverted_stays(cursor, [move.user_id for move in current]), current)
     moving = [
         move
-        for move in moves
-        if move.user_id in origins
-        and origins[move.user_id] != move.decision.queue
-        and not (unless_queued and origins[move.user_id])
+        for move in current
+        if standings[move.user_id].is_active and standings[move.user_id].queue != move.decision.queue
     ]
+    # The conversion first: it keeps the score with which the stay ended, and a new stay starts at 0.
+    recorded = conversions.record(cursor, due, provenance, now)
+    if recorded:
+        # Who does not move, too: a signature seen on a closed stay is later knowledge than its absence.
+        cursor.execute(
+            SQL["set_checked"], {"user_ids": [item.user_id for item in recorded], "seen_at": seen_at}
+        )
     if moving:
-        _apply(cursor, moving, origins, provenance, now)
-    return {move.user_id: move.decision.queue for move in moving}
+        _apply(cursor, moving, standings, provenance, now, seen_at)
+    if passing := _passing(cursor, recorded, current, standings):
+        recorded = [*recorded, *_pass_through(cursor, passing, provenance, now, seen_at)]
+    return Moved({move.user_id: move.decision.queue for move in moving}, recorded, overtaken)
 
 
-def _lock(cursor: Cursor[TupleRow], user_ids: Sequence[int]) -> dict[int, QueueType | None]:
-    rows = cursor.execute(SQL["lock_users"], {"user_ids": list(user_ids)})
-    return {
-        user_id: QueueType(queue_type) if queue_type else None
-        for user_id, queue_type, is_active in rows
-        if is_active
+def _lock(
+    cursor: Cursor[TupleRow], user_ids: Sequence[int], seen_at: datetime
+) -> tuple[dict[int, _Standing], set[int]]:
+    """Where each user stands, and who was moved on later knowledge than that of `seen_at`."""
+    standings, overtaken = {}, set()
+    for user_id, queue_type, is_active, checked_at in cursor.execute(
+        SQL["lock_users"], {"user_ids": list(user_ids)}
+    ):
+        if checked_at is None or checked_at <= seen_at:
+            standings[user_id] = _Standing(QueueType(queue_type) if queue_type else None, is_active)
+        else:
+            overtaken.add(user_id)
+    return standings, overtaken
+
+
+def _due(stays: Iterable[UnconvertedStay], moves: Iterable[Move]) -> list[DueConversion]:
+    judged = {move.user_id: move for move in moves}
+    due = []
+    for stay in stays:
+        move = judged[stay.user_id]
+        if move.facts and (conversion := decide_conversion(stay.queue, move.facts)):
+            due.append(DueConversion(stay, conversion, move.partition_key))
+    return due
+
+
+def _passing(
+    cursor: Cursor[TupleRow],
+    recorded: Iterable[RecordedConversion],
+    moves: Iterable[Move],
+    standings: Mapping[int, _Standing],
+) -> list[Move]:
+    """Of those whose signature was just recorded, who passed through `outstanding_requests` unseen."""
+    signed = {item.user_id: item for item in recorded if item.queue is QueueType.UNSIGNED_USERS}
+    passing = [
+        move
+        for move in moves
+        if move.user_id in signed
+        and standings[move.user_id].is_active
+        and move.facts
+        and move.decision.reason is Reason.NOTHING_OUTSTANDING
+        and has_passed_through(signed[move.user_id].converted_at, move.facts)
+    ]
+    # Whose signature is found late may have been there, and seen, in the meantime.
+    parameters = {
+        "user_ids": [move.user_id for move in passing],
+        "stay_ids": [signed[move.user_id].stay_id for move in passing],
     }
+    seen = (
+        {user_id for (user_id,) in cursor.execute(SQL["select_seen_owing"], parameters)} if passing else set()
+    )
+    return [move for move in passing if move.user_id not in seen]
+
+
+def _pass_through(
+    cursor: Cursor[TupleRow],
+    passing: Sequence[Move],
+    provenance: Provenance,
+    now: datetime,
+    seen_at: datetime,
+) -> list[RecordedConversion]:
+    """Enter `outstanding_requests` and leave it converted: a stay, a transition each way and a conversion."""
+    owing = QueueDecision(QueueType.OUTSTANDING_REQUESTS, Reason.PENDING_REQUIREMENTS)
+    entering = [replace(move, decision=owing) for move in passing]
+    nowhere = {move.user_id: _Standing(None, True) for move in passing}
+    _apply(cursor, entering, nowhere, provenance, now, seen_at)
+    stays = conversions.unconverted_stays(cursor, [move.user_id for move in passing])
+    recorded = conversions.record(cursor, _due(stays, passing), provenance, now)
+    there = {move.user_id: _Standing(QueueType.OUTSTANDING_REQUESTS, True) for move in passing}
+    _apply(cursor, passing, there, provenance, now, seen_at)
+    return recorded
 
 
 def _apply(
     cursor: Cursor[TupleRow],
     moving: Sequence[Move],
-    origins: dict[int, QueueType | None],
+    origins: Mapping[int, _Standing],
     provenance: Provenance,
     now: datetime,
+    seen_at: datetime,
 ) -> None:
     user_ids = [move.user_id for move in moving]
     columns = {
         "user_ids": user_ids,
-        "from_queues": [origins[user_id] for user_id in user_ids],
+        "from_queues": [origins[user_id].queue for user_id in user_ids],
         "to_queues": [move.decision.queue for move in moving],
         "reasons": [move.decision.reason for move in moving],
         "partition_keys": [move.partition_key for move in moving],
         "actor": provenance.actor,
         "run_id": provenance.run_id,
         "now": now,
+        "seen_at": seen_at,
     }
     left_stays: dict[int, int] = dict(cursor.execute(SQL["close_stays"], columns).fetchall())
     entered_stays: dict[int, int] = dict(cursor.execute(SQL["open_stays"], columns).fetchall())

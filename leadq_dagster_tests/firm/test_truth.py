@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from leadq_dagster.domain.conversion_rule import decide_conversion
 from leadq_dagster.domain.facts import Requirement, SourceUser, UserFacts, normalise
-from leadq_dagster.domain.queue_rule import decide_queue
+from leadq_dagster.domain.queue_rule import QueueType, decide_queue
 from leadq_dagster.firm.catalogue import PAPERWORK, REQUESTS, SIGNATURE, Kind
 from leadq_dagster.firm.transaction import (
     Change,
@@ -125,6 +126,7 @@ def facts_from(rows: dict[TableName, dict[Key, Row]]) -> list[UserFacts]:
                 bool(row["is_enabled"]),
                 text(row["status"]),
                 bool(row["current_signature_file_id"]),
+                updated_at=moment(row["updated_at"]),
             ),
             len(claims[row["id"]]),
             sum(text(claim["status"]) == "cancelled" for claim in claims[row["id"]]),
@@ -134,6 +136,7 @@ def facts_from(rows: dict[TableName, dict[Key, Row]]) -> list[UserFacts]:
                     text(item["status"]),
                     text(item["claim_requirement_reason"]),
                     text(claim["status"]) == "cancelled",
+                    moment(item["updated_at"]),
                 )
                 for claim in claims[row["id"]]
                 for item in items[claim["id"]]
@@ -145,6 +148,10 @@ def facts_from(rows: dict[TableName, dict[Key, Row]]) -> list[UserFacts]:
 
 def text(value: object) -> str:
     return normalise(None if value is None else str(value))
+
+
+def moment(value: object) -> datetime | None:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else None
 
 
 def test_oracle_and_rule_agree_on_everybody_at_any_time() -> None:
@@ -159,3 +166,20 @@ def test_oracle_and_rule_agree_on_everybody_at_any_time() -> None:
         }
         assert decided == truth.queues()
     assert set(decided.values()) == {UNSIGNED, OUTSTANDING, None}
+
+
+def test_oracle_and_rule_agree_on_every_conversion_at_any_time() -> None:
+    """P2, P12: what a stay in either queue has come to, and since when by the rows."""
+    firm, truth = Firm(3, START, 300, undated_share=0.02), Truth()
+    found = set()
+    for day in (1, 4, 9, 20):
+        truth.see(firm.advance(START + timedelta(days=day)))
+        for facts in facts_from(truth.rows):
+            for queue in QueueType:
+                conversion = decide_conversion(queue, facts)
+                success = truth.success_of(facts.user.user_id, queue)
+                assert (conversion is None) == (success is None)
+                if conversion and success:
+                    assert (conversion.type, conversion.converted_at) == (success.type, success.told_at)
+                    found.add(success.type)
+    assert found == {"signature_obtained", "requirements_completed"}

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 from dagster import AssetKey, BackfillPolicy, Definitions
@@ -12,11 +13,19 @@ from dagster import AssetKey, BackfillPolicy, Definitions
 from leadq_dagster.definitions import build_definitions
 from leadq_dagster.domain.errors import RefusedError
 from leadq_dagster.domain.windows import Window
-from leadq_dagster.orchestration.partitions import hourly_partitions
+from leadq_dagster.orchestration.partitions import daily_partitions, hour_of_key, hourly_partitions
 from leadq_dagster.settings import load_settings
 from leadq_dagster.shipped import shipped
 from leadq_dagster_tests.orchestration.conftest import NINE
 
+# Besides the replica's tables.
+UPSTREAM: dict[str, set[str]] = {
+    "new_users": set(),
+    "new_requirements": {"new_users"},
+    "signature_conversions": {"new_users"},
+    "requirement_conversions": {"new_requirements"},
+    "recovered_conversions": {"signature_conversions", "requirement_conversions"},
+}
 LOAD = "from leadq_dagster.definitions import defs; defs.get_repository_def()"
 
 
@@ -108,15 +117,26 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_shown(
 def test_lineage_begins_at_the_replica_s_tables() -> None:
     graph = build_definitions(load_settings()).resolve_asset_graph()
     tables = {AssetKey(["replica", name]) for name in ("users", "claims", "claim_requirements")}
-    assert set(graph.get(AssetKey("new_users")).parent_keys) == tables
+    for name, upstream in UPSTREAM.items():
+        assert set(graph.get(AssetKey(name)).parent_keys) == tables | {AssetKey(key) for key in upstream}
     assert graph.external_asset_keys == tables
     assert all("dagster/column_schema" in graph.get(table).metadata for table in tables)
 
 
-def test_a_range_of_hours_is_one_run_and_not_one_each() -> None:
+@pytest.mark.parametrize("name", UPSTREAM)
+def test_a_range_of_partitions_is_one_run_and_not_one_each(name: str) -> None:
     """P6."""
     graph = build_definitions(load_settings()).resolve_asset_graph()
-    assert graph.get(AssetKey("new_users")).backfill_policy == BackfillPolicy.single_run()
+    assert graph.get(AssetKey(name)).backfill_policy == BackfillPolicy.single_run()
+
+
+def test_days_are_those_of_utc_and_begin_with_the_first_hour_s() -> None:
+    days = daily_partitions(NINE)
+    assert days.get_first_partition_key() == "2025-06-02"
+    span = days.time_window_for_partition_key("2025-06-03")
+    assert Window(span.start, span.end) == Window(
+        datetime(2025, 6, 3, tzinfo=UTC), datetime(2025, 6, 4, tzinfo=UTC)
+    )
 
 
 def test_dagster_s_partitions_are_the_domain_s_hours() -> None:
@@ -126,3 +146,4 @@ def test_dagster_s_partitions_are_the_domain_s_hours() -> None:
         span = hours.time_window_for_partition_key(key)
         hour = Window.hour_of(span.start)
         assert (hour.partition_key, hour.start, hour.end) == (key, span.start, span.end)
+        assert hour_of_key(key) == hour

@@ -1,5 +1,4 @@
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import psycopg
 import pytest
@@ -18,8 +17,14 @@ from leadq_dagster.orchestration.jobs import NEW_USERS_DISCOVERY
 from leadq_dagster.orchestration.retries import Retries
 from leadq_dagster.orchestration.switch import SWITCHED_OFF
 from leadq_dagster.settings import load_settings
-from leadq_dagster.stages import new_users as stage
-from leadq_dagster_tests.orchestration.conftest import HOUR, NINE, Source
+from leadq_dagster.stages import admission as stage
+from leadq_dagster_tests.orchestration.conftest import (
+    HOUR,
+    NINE,
+    Source,
+    metadata_by_partition,
+    run_hours,
+)
 
 NEW_USERS = AssetKey("new_users")
 KEY = Window.hour_of(NINE).partition_key
@@ -29,16 +34,7 @@ on_postgresql = pytest.mark.parametrize("replica_db", ["postgresql"], indirect=T
 def discover(
     definitions: Definitions, instance: DagsterInstance, first: datetime, hours: int = 1
 ) -> ExecuteInProcessResult:
-    """Run the job over one hour, or over a range of them as one run."""
-    job = definitions.resolve_job_def(NEW_USERS_DISCOVERY)
-    keys = [hour.partition_key for hour in Window(first, first + hours * HOUR).hours()]
-    if hours == 1:
-        return job.execute_in_process(instance=instance, partition_key=keys[0], raise_on_error=False)
-    tags = {
-        "dagster/asset_partition_range_start": keys[0],
-        "dagster/asset_partition_range_end": keys[-1],
-    }
-    return job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+    return run_hours(definitions, instance, NEW_USERS_DISCOVERY, first, hours)
 
 
 def queued(store_url: str) -> list[int]:
@@ -55,18 +51,6 @@ def known(store_url: str) -> list[int]:
     with psycopg.connect(store_url) as connection:
         rows = connection.execute("SELECT user_id FROM user_call_scores ORDER BY 1")
         return [user_id for (user_id,) in rows]
-
-
-def metadata_by_partition(instance: DagsterInstance) -> dict[str, dict[str, Any]]:
-    """What each partition shows: the metadata of its latest materialisation."""
-    records = instance.fetch_materializations(NEW_USERS, limit=100, ascending=True).records
-    return {
-        record.partition_key or "": {
-            name: value.value for name, value in record.asset_materialization.metadata.items()
-        }
-        for record in records
-        if record.asset_materialization
-    }
 
 
 def step_events(result: ExecuteInProcessResult, kind: DagsterEventType) -> int:
@@ -87,7 +71,7 @@ def test_an_hour_is_discovered_through_dagster_and_its_partition_shows_the_tally
 
     assert known(store_url) == [2, 2**53 + 1]
     assert queued(store_url) == [2]
-    shown = metadata_by_partition(instance)[KEY]
+    shown = metadata_by_partition(instance, NEW_USERS.to_user_string())[KEY]
     assert (shown["seen"], shown["stored"], shown["already_known"], shown["refused"]) == (3, 2, 0, 1)
     assert sum(shown["refused_by_reason"].values()) == 1
     assert (shown["queued"], shown["late"], shown["hours_of_run"]) == (1, 0, 1)
@@ -107,7 +91,7 @@ def test_the_same_hour_again_changes_nothing(
     assert discover(definitions, instance, NINE).success
 
     assert queued(store_url) == [2]
-    shown = metadata_by_partition(instance)[KEY]
+    shown = metadata_by_partition(instance, NEW_USERS.to_user_string())[KEY]
     assert (shown["seen"], shown["stored"], shown["already_known"]) == (1, 0, 1)
 
 
@@ -124,7 +108,7 @@ def test_a_range_of_48_hours_is_one_run_with_the_numbers_of_each_hour(
     assert discover(definitions, instance, NINE, hours=48).success
 
     assert queued(store_url) == [1, 2, 3, 4]
-    shown = metadata_by_partition(instance)
+    shown = metadata_by_partition(instance, NEW_USERS.to_user_string())
     assert len(shown) == 48
     stored = {key: numbers["stored"] for key, numbers in shown.items() if numbers["stored"]}
     assert stored == {
@@ -166,7 +150,7 @@ def test_of_a_range_the_observed_hours_are_materialised_and_only_the_rest_stays_
     assert not result.success
     assert instance.get_materialized_partitions(NEW_USERS) == {"2025-06-02-09:00", "2025-06-02-10:00"}
     assert known(store_url) == [1]
-    assert metadata_by_partition(instance)["2025-06-02-09:00"]["seen"] == 1
+    assert metadata_by_partition(instance, "new_users")["2025-06-02-09:00"]["seen"] == 1
 
 
 @on_postgresql

@@ -13,9 +13,17 @@ from leadq_dagster.orchestration.switch import SWITCHED_OFF
 from leadq_dagster.settings import load_settings
 
 NAME = "new_users_discovery_hourly"
+HOURLY = {
+    NAME: 0,
+    "new_requirements_discovery_hourly": 15,
+    "check_unsigned_conversions_hourly": 30,
+    "check_requirements_conversions_hourly": 45,
+}
+DAILY = "conversion_recovery_daily"
+CHECK = "conversion_gaps_check_hourly"
 
 
-def tick(instance: DagsterInstance, at: datetime) -> tuple[list[RunRequest], str | None]:
+def tick(instance: DagsterInstance, at: datetime, name: str = NAME) -> tuple[list[RunRequest], str | None]:
     """What the schedule asks for at this tick, and why nothing if nothing."""
     definitions = build_definitions(load_settings())
     context = build_schedule_context(
@@ -23,7 +31,7 @@ def tick(instance: DagsterInstance, at: datetime) -> tuple[list[RunRequest], str
         scheduled_execution_time=at,
         repository_def=definitions.get_repository_def(),
     )
-    data = definitions.resolve_schedule_def(NAME).evaluate_tick(context)
+    data = definitions.resolve_schedule_def(name).evaluate_tick(context)
     return list(data.run_requests or []), data.skip_message
 
 
@@ -62,12 +70,39 @@ def test_before_the_first_partition_is_complete_the_schedule_skips_and_says_so(
     assert "2025-06-02 10:00" in skipped
 
 
+@pytest.mark.parametrize("name", [*HOURLY, CHECK, DAILY])
 def test_switched_off_the_schedule_skips_and_says_so(
-    instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    name: str, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P41."""
     monkeypatch.setenv("SMART_DISCOVERY_ENABLED", "false")
-    assert tick(instance, datetime(2025, 6, 2, 10, tzinfo=UTC)) == ([], SWITCHED_OFF)
+    assert tick(instance, datetime(2025, 6, 2, 10, tzinfo=UTC), name) == ([], SWITCHED_OFF)
+
+
+@pytest.mark.parametrize(("name", "minute"), HOURLY.items())
+def test_every_hourly_job_runs_the_hour_that_ended_last(
+    name: str, minute: int, instance: DagsterInstance
+) -> None:
+    """P6: late within the hour it is still that hour."""
+    for at in (datetime(2025, 6, 2, 10, minute, tzinfo=UTC), datetime(2025, 6, 2, 10, 59, tzinfo=UTC)):
+        (request,), _ = tick(instance, at, name)
+        assert (request.partition_key, request.run_key) == ("2025-06-02-09:00", "2025-06-02-09:00")
+
+
+def test_the_recovery_runs_once_for_the_day_that_ended_last(
+    instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEADQ_PARTITIONS_START", "2025-06-01T10:00Z")
+    (request,), _ = tick(instance, datetime(2025, 6, 2, 4, 30, tzinfo=UTC), DAILY)
+    assert (request.partition_key, request.run_key) == ("2025-06-01", "2025-06-01")
+    requests, skipped = tick(instance, datetime(2025, 6, 1, 4, 30, tzinfo=UTC), DAILY)
+    assert requests == []
+    assert skipped == "the first partition is that of 2025-06-01"
+
+
+def test_the_check_runs_each_hour_after_the_jobs_it_looks_at(instance: DagsterInstance) -> None:
+    (request,), _ = tick(instance, datetime(2025, 6, 2, 10, 55, tzinfo=UTC), CHECK)
+    assert (request.partition_key, request.run_key) == (None, None)
 
 
 def test_the_schedules_run_by_default_in_utc() -> None:
@@ -75,7 +110,9 @@ def test_the_schedules_run_by_default_in_utc() -> None:
     repository = build_definitions(load_settings()).get_repository_def()
     schedules = repository.schedule_defs
     assert {schedule.name: schedule.cron_schedule for schedule in schedules} == {
-        NAME: "0 * * * *",
+        **{name: f"{minute} * * * *" for name, minute in HOURLY.items()},
+        CHECK: "55 * * * *",
+        DAILY: "30 4 * * *",
         "dagster_housekeeping_daily": "10 3 * * *",
     }
     assert {schedule.default_status for schedule in schedules} == {DefaultScheduleStatus.RUNNING}

@@ -161,7 +161,11 @@ def test_the_firms_own_indexes_are_enough_and_each_missing_one_is_named(
         "users.created_at",
         "users.updated_at",
         "claims.user_id",
+        "claims.created_at",
+        "claims.updated_at",
         "claim_requirements.claim_id",
+        "claim_requirements.created_at",
+        "claim_requirements.updated_at",
     ]
 
 

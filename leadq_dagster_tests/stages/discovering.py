@@ -12,7 +12,8 @@ from leadq_dagster.domain.provenance import Provenance
 from leadq_dagster.domain.windows import Window
 from leadq_dagster.firm import schema
 from leadq_dagster.replica.engine import Replica, open_replica
-from leadq_dagster.stages.new_users import DiscoveryReport, discover_new_users
+from leadq_dagster.stages.admission import DiscoveryReport
+from leadq_dagster.stages.new_users import discover_new_users
 from leadq_dagster.store.connection import Store, open_store
 from leadq_dagster_tests.replica.rows import TEN, WINDOW
 from leadq_dagster_tests.servers.databases import ReplicaDatabase

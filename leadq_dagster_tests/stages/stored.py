@@ -11,8 +11,17 @@ from psycopg.rows import dict_row
 Row = dict[str, Any]
 Dump = dict[str, list[Row]]
 
-# What differs between two runs that did the same work: numbers given out, and which run and hour noticed.
-OF_THE_RUN = {"id", "left_stay_id", "entered_stay_id", "dagster_run_id", "partition_key"}
+# What differs between two runs that did the same work: numbers given out, when by the store's own clock, and
+# which run and hour noticed.
+OF_THE_RUN = {
+    "id",
+    "left_stay_id",
+    "entered_stay_id",
+    "call_queue_id",
+    "dagster_run_id",
+    "partition_key",
+    "last_queue_check",
+}
 
 BROKEN_PROMISES = """
 SELECT 'in a queue without a live stay there, or the reverse' AS promise, user_id

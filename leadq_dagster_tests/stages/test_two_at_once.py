@@ -23,7 +23,7 @@ class WatchedReplica(Replica):
     """Lets a test in between reading what decides and writing what was decided."""
 
     def __init__(self, replica: Replica, after_facts: Callable[[], object]) -> None:
-        super().__init__(replica._session, replica._heartbeat, replica._users)
+        super().__init__(replica._session, replica._heartbeat, replica._users, replica._claims)
         self._after_facts = after_facts
 
     def read_facts(self, users: Sequence[SourceUser]) -> list[UserFacts]:

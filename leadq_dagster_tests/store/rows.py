@@ -1,6 +1,6 @@
 """Builders for the store's rows: valid unless a test says otherwise."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from leadq_dagster.domain.facts import SourceUser
 from leadq_dagster.domain.provenance import Provenance
 from leadq_dagster.domain.queue_rule import QueueDecision, QueueType, Reason
 from leadq_dagster.store.connection import Store
-from leadq_dagster.store.queue import Move, move_users
+from leadq_dagster.store.queue import Move, Moved, clock, move_users
 from leadq_dagster.store.scores import make_known
 
 TEN = datetime(2026, 3, 4, 10, tzinfo=UTC)
@@ -42,7 +42,12 @@ def move(
 ) -> dict[int, QueueType | None]:
     with store.transaction() as cursor:
         moves = [Move(user_id, decision, "2026-03-04-10:00") for user_id in user_ids]
-        return move_users(cursor, moves, BY, now)
+        return dict(moved(cursor, moves, now).queues)
+
+
+def moved(cursor: Cursor[TupleRow], moves: Sequence[Move], now: datetime = TEN) -> Moved:
+    """Through the door, on knowledge of this moment."""
+    return move_users(cursor, moves, BY, now, seen_at=clock(cursor))
 
 
 def rows(

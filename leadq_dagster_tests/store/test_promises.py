@@ -30,7 +30,11 @@ VALUES
     (13, 3, 'unsigned_users', 'no_signature', '2026-03-04', '2026-03-04', 'assigned',
         NULL, NULL, 1, '2026-03-04', '2026-03-05', 7);
 INSERT INTO queue_transitions (id, user_id, to_queue_type, entered_stay_id, reason, actor, happened_at)
-OVERRIDING SYSTEM VALUE VALUES (31, 1, 'unsigned_users', 11, 'no_signature', 'a_test', '2026-03-04');
+OVERRIDING SYSTEM VALUE VALUES (31, 1, 'unsigned_users', 11, 'no_signature', 'a_test', '2026-03-04'),
+    (32, 2, 'unsigned_users', 12, 'no_signature', 'a_test', '2026-03-04'),
+    (33, 3, 'unsigned_users', 13, 'no_signature', 'a_test', '2026-03-04');
+INSERT INTO queue_transitions (id, user_id, from_queue_type, left_stay_id, reason, actor, happened_at)
+OVERRIDING SYSTEM VALUE VALUES (34, 2, 'unsigned_users', 12, 'signed', 'a_test', '2026-03-05');
 INSERT INTO conversions (id, user_id, call_queue_id, previous_queue_type, conversion_type, conversion_reason,
     source, converted_at, detected_at, final_score, total_call_attempts, signature_obtained, requirements_met)
 OVERRIDING SYSTEM VALUE VALUES (42, 2, 12, 'unsigned_users', 'signature_obtained', 'signed',
@@ -51,10 +55,12 @@ INSERT INTO voice_call_details (conversation_id, call_session_id) VALUES (51, 'c
 
 STAY = """INSERT INTO call_queue (user_id, queue_type, queue_reason, available_from, entered_at)
           VALUES ({user}, '{queue}', 'a reason', '2026-03-04', '2026-03-04')"""
+QUEUE = "UPDATE user_call_scores SET current_queue_type = {queue} WHERE user_id = {user}"
+LEAVE = "UPDATE call_queue SET status = 'left', left_at = now(), left_reason = 'signed' WHERE id = {stay}"
 CALLBACK = """INSERT INTO callbacks (user_id, queue_type, due_at) VALUES (1, 'unsigned_users', '{due}')"""
 TRANSITION = """INSERT INTO queue_transitions (user_id, from_queue_type, to_queue_type, left_stay_id,
                     entered_stay_id, reason, actor, happened_at)
-                VALUES (1, {origin}, {target}, {left}, {entered}, 'a reason', 'a_test', '2026-03-05')"""
+                VALUES ({user}, {origin}, {target}, {left}, {entered}, 'a reason', 'a_test', '2026-03-05')"""
 CONVERSION = """INSERT INTO conversions (user_id, call_queue_id, previous_queue_type, conversion_type,
                     conversion_reason, source, converted_at, detected_at, final_score, total_call_attempts,
                     signature_obtained, requirements_met)
@@ -70,9 +76,24 @@ def stay(user: int, queue: str = "unsigned_users") -> str:
 
 
 def transition(
-    origin: str = "NULL", target: str = "'outstanding_requests'", left: str = "NULL", entered: str = "11"
+    origin: str = "NULL",
+    target: str = "'outstanding_requests'",
+    left: str = "NULL",
+    entered: str = "11",
+    user: int = 1,
 ) -> str:
-    return TRANSITION.format(origin=origin, target=target, left=left, entered=entered)
+    return TRANSITION.format(origin=origin, target=target, left=left, entered=entered, user=user)
+
+
+def queue(user: int, queue: str | None = "unsigned_users") -> str:
+    return QUEUE.format(user=user, queue=f"'{queue}'" if queue else "NULL")
+
+
+def enter(user: int, into: str = "unsigned_users") -> str:
+    """All that the door writes when a user enters."""
+    entered = "currval(pg_get_serial_sequence('call_queue', 'id'))"
+    line = transition(target=f"'{into}'", entered=entered, user=user)
+    return f"{stay(user, into)}; {queue(user, into)}; {line}"
 
 
 def conversion(
@@ -124,6 +145,20 @@ REFUSED = [
     ("a_transition_names_the_stays_it_left_and_entered", transition(entered="NULL")),
     ("a_transition_names_the_stays_it_left_and_entered", transition(left="12")),
     ("a_transition_names_the_stays_it_left_and_entered", transition("'unsigned_users'")),
+    ("one_transition_enters_a_stay", transition()),
+    ("one_transition_leaves_a_stay",
+     transition("'unsigned_users'", "NULL", left="12", entered="NULL", user=2)),
+    # Past the door
+    ("a_stay_opens_with_its_transition", f"{stay(4)}; {queue(4)}"),
+    ("a_stay_closes_with_its_transition", f"{LEAVE.format(stay=11)}; {queue(1, None)}"),
+    ("a_stay_closes_with_its_transition", f"{LEAVE.format(stay=11)}; {enter(1, 'outstanding_requests')}"),
+    ("a_live_stay_is_in_the_users_current_queue", stay(4)),
+    ("a_live_stay_is_in_the_users_current_queue", LEAVE.format(stay=11)),
+    ("the_current_queue_is_that_of_the_live_stay", queue(4)),
+    ("the_current_queue_is_that_of_the_live_stay", queue(1, "outstanding_requests")),
+    ("the_current_queue_is_that_of_the_live_stay", queue(1, None)),
+    ("a_known_user_begins_in_the_queue_of_the_live_stay", "INSERT INTO user_call_scores (user_id, "
+     "current_queue_type, discovered_at, next_call_after) VALUES (5, 'unsigned_users', now(), now())"),
     # Conversions
     ("one_conversion_per_stay_and_type", conversion("signature_obtained")),
     ("a_conversion_type_fits_its_queue", conversion("requirements_completed")),
@@ -183,8 +218,8 @@ REFUSED = [
 ]  # fmt: skip
 
 ALLOWED = [
-    ("a user returns after having left", stay(2)),
-    ("a user enters a first time", stay(4, "outstanding_requests")),
+    ("a user returns after having left", enter(2)),
+    ("a user enters a first time", enter(4, "outstanding_requests")),
     ("an agent takes a waiting lead", assign(11)),
     ("an agent holds a lead by a callback and no lease",
      "UPDATE call_queue SET status = 'assigned', assigned_to_agent_id = 2, assigned_at = now(), "
@@ -193,8 +228,8 @@ ALLOWED = [
     ("a held lead passes to another agent", assign(13, token=8)),
     ("a held lead is released", "UPDATE call_queue SET status = 'pending', assigned_to_agent_id = NULL, "
      "assigned_at = NULL, lease_expires_at = NULL WHERE id = 13"),
-    ("a held lead leaves", "UPDATE call_queue SET status = 'left', left_at = now(), left_reason = 'signed' "
-     "WHERE id = 13"),
+    ("a held lead leaves", f"{LEAVE.format(stay=13)}; {queue(3, None)};"
+     + transition("'unsigned_users'", "NULL", left="13", entered="NULL", user=3)),
     ("a second stay converts too", conversion("signature_obtained", stay=11)),
     ("a conversion is credited later", "UPDATE conversions SET primary_agent_id = 2"),
     ("a conversion is detected at once",
@@ -226,6 +261,7 @@ def test_what_the_work_needs_is_not_refused(scene: Connection[TupleRow]) -> None
         try:
             with scene.transaction(force_rollback=True):
                 scene.execute(statement.encode())
+                scene.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except psycopg.Error as error:
             pytest.fail(f"{purpose}: {error}")
 

@@ -13,8 +13,8 @@ from psycopg.rows import TupleRow
 
 from leadq_dagster.domain.queue_rule import QueueDecision, QueueType
 from leadq_dagster.store.connection import Store
-from leadq_dagster.store.queue import Move, move_users
-from leadq_dagster_tests.store.rows import BY, NOWHERE, OUTSTANDING, TEN, UNSIGNED, know, move, rows
+from leadq_dagster.store.queue import Move, clock, move_users
+from leadq_dagster_tests.store.rows import BY, NOWHERE, OUTSTANDING, TEN, UNSIGNED, know, move, moved, rows
 
 LATER = TEN + timedelta(hours=1)
 STAYS = """SELECT queue_type, status, queue_reason, entered_at, left_at, left_reason
@@ -103,17 +103,28 @@ def test_who_leaves_has_a_closed_stay_and_may_come_back(store: Store, plain: Con
     assert rows(plain, BROKEN_PROMISES) == []
 
 
-def test_who_is_in_a_queue_by_now_stays_there_where_the_caller_says_so(
+def test_who_was_moved_on_later_knowledge_stays_where_they_are(
     store: Store, plain: Connection[TupleRow]
 ) -> None:
     """P3: somebody judged on facts from before another's move is not moved back by them."""
     know(store, [7, 8])
+    with store.transaction() as cursor:
+        seen_at = clock(cursor)
     move(store, [7], OUTSTANDING)
     with store.transaction() as cursor:
         moves = [Move(7, UNSIGNED), Move(8, UNSIGNED)]
-        moved = move_users(cursor, moves, BY, LATER, unless_queued=True)
-    assert moved == {8: QueueType.UNSIGNED_USERS}
+        assert move_users(cursor, moves, BY, LATER, seen_at=seen_at).queues == {8: QueueType.UNSIGNED_USERS}
     assert rows(plain, "SELECT queue_type FROM call_queue WHERE user_id = 7") == [("outstanding_requests",)]
+    assert rows(plain, BROKEN_PROMISES) == []
+
+
+def test_knowledge_of_the_same_instant_still_moves(store: Store, plain: Connection[TupleRow]) -> None:
+    """P5: one run may move a user twice, the second time by a later page on the same reading of the clock."""
+    know(store, [7])
+    for decision in (UNSIGNED, OUTSTANDING):
+        with store.transaction() as cursor:
+            assert len(move_users(cursor, [Move(7, decision)], BY, TEN, seen_at=LATER).queues) == 1
+    assert rows(plain, "SELECT last_queue_check FROM user_call_scores") == [(LATER,)]
     assert rows(plain, BROKEN_PROMISES) == []
 
 
@@ -139,9 +150,9 @@ def test_of_a_mixed_list_each_goes_their_own_way(store: Store, plain: Connection
     move(store, [2, 3, 4], UNSIGNED)
     wanted = {big: UNSIGNED, 2: OUTSTANDING, 3: NOWHERE, 4: UNSIGNED, 99: UNSIGNED, 1: NOWHERE}
     with store.transaction() as cursor:
-        moves = [Move(user_id, decision) for user_id, decision in wanted.items()]
-        moved = move_users(cursor, moves, BY, LATER)
-    assert moved == {big: QueueType.UNSIGNED_USERS, 2: QueueType.OUTSTANDING_REQUESTS, 3: None}
+        went = moved(cursor, [Move(user_id, decision) for user_id, decision in wanted.items()], LATER)
+    assert went.queues == {big: QueueType.UNSIGNED_USERS, 2: QueueType.OUTSTANDING_REQUESTS, 3: None}
+    assert went.conversions == [], "nothing is known of the source"
     live = "SELECT user_id, queue_type FROM call_queue WHERE status <> 'left' ORDER BY user_id"
     assert rows(plain, live) == [(2, "outstanding_requests"), (4, "unsigned_users"), (big, "unsigned_users")]
     assert rows(plain, BROKEN_PROMISES) == []
@@ -151,7 +162,7 @@ def test_a_transaction_that_fails_moves_nobody(store: Store, plain: Connection[T
     """P1: the stay, the score and the audit line are stored together or not at all."""
     know(store, [7])
     with pytest.raises(ZeroDivisionError), store.transaction() as cursor:
-        assert len(move_users(cursor, [Move(7, UNSIGNED)], BY, TEN)) / 0
+        assert len(moved(cursor, [Move(7, UNSIGNED)]).queues) / 0
     assert rows(plain, "SELECT * FROM call_queue") == rows(plain, "SELECT * FROM queue_transitions") == []
     assert rows(plain, "SELECT current_queue_type FROM user_call_scores") == [(None,)]
 
@@ -175,9 +186,9 @@ def test_five_thousand_users_cost_as_many_statements_as_one(
     counts = []
     for decision, users in [(UNSIGNED, [1]), (UNSIGNED, many), (OUTSTANDING, many)]:
         with plain.transaction(), CountingCursor(plain) as cursor:
-            move_users(cursor, [Move(user_id, decision) for user_id in users], BY, TEN)
+            moved(cursor, [Move(user_id, decision) for user_id in users])
             counts.append(cursor.statements)
-    assert counts == [5, 5, 5]
+    assert counts == [7, 7, 7]
     assert rows(plain, "SELECT count(*) FROM call_queue WHERE status <> 'left'") == [(5_000,)]
     assert rows(plain, BROKEN_PROMISES) == []
 
@@ -191,7 +202,8 @@ def moved_by_another_plan(
             connection.execute(f"SET enable_{kind} = off".encode())
         with connection.transaction(), connection.cursor() as cursor:
             together.wait(timeout=30)
-            return set(move_users(cursor, [Move(user_id, decision) for user_id in users], BY, TEN))
+            moves = [Move(user_id, decision) for user_id in users]
+            return set(move_users(cursor, moves, BY, TEN, seen_at=TEN).queues)
 
 
 def test_two_movers_of_the_same_users_take_turns(
@@ -212,7 +224,7 @@ def test_two_movers_of_the_same_users_take_turns(
                 pool.submit(moved_by_another_plan, store_url, "seqscan", many, UNSIGNED, together),
                 pool.submit(moved_by_another_plan, store_url, "indexscan", many[::-1], OUTSTANDING, together),
             ]
-            moved = [mover.result(timeout=60) for mover in movers]
-        assert all(len(users) in (0, len(many)) for users in moved)
-        assert set(many) in moved
+            went = [mover.result(timeout=60) for mover in movers]
+        assert all(len(users) in (0, len(many)) for users in went)
+        assert set(many) in went
         assert rows(plain, BROKEN_PROMISES) == []

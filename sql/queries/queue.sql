@@ -1,11 +1,25 @@
+-- name: select_clock
+-- The one clock that all who move users go by, whichever machine they run on.
+SELECT clock_timestamp();
+
 -- name: lock_users
 -- Every change of queue holds the user's score row first, in the order of user_id: that row is the one
 -- lock under which a user moves, so two movers of one user take turns and never deadlock.
-SELECT user_id, current_queue_type, is_active
+SELECT user_id, current_queue_type, is_active, last_queue_check
 FROM user_call_scores
 WHERE user_id = ANY(%(user_ids)s)
 ORDER BY user_id
 FOR UPDATE;
+
+-- name: select_seen_owing
+-- Of these users, with the stay in unsigned_users that ended, those who were in outstanding_requests after it.
+SELECT DISTINCT signed.user_id
+FROM unnest(%(user_ids)s::bigint[], %(stay_ids)s::bigint[]) AS signed (user_id, stay_id)
+JOIN call_queue AS later ON later.user_id = signed.user_id AND later.id > signed.stay_id
+WHERE later.queue_type = 'outstanding_requests';
+
+-- name: set_checked
+UPDATE user_call_scores SET last_queue_check = %(seen_at)s WHERE user_id = ANY(%(user_ids)s);
 
 -- name: close_stays
 UPDATE call_queue AS stay
@@ -33,6 +47,7 @@ SET current_queue_type = moving.to_queue,
     outcome_penalty_score = CASE WHEN moving.to_queue IS NULL THEN outcome_penalty_score ELSE 0 END,
     attempt_penalty_score = CASE WHEN moving.to_queue IS NULL THEN attempt_penalty_score ELSE 0 END,
     time_penalty_score = CASE WHEN moving.to_queue IS NULL THEN time_penalty_score ELSE 0 END,
+    last_queue_check = %(seen_at)s,
     updated_at = %(now)s
 FROM unnest(%(user_ids)s::bigint[], %(to_queues)s::text[]) AS moving (user_id, to_queue)
 WHERE score.user_id = moving.user_id;

@@ -1,0 +1,273 @@
+"""One seeded world of conversions: a small firm, its agents, and hourly jobs that meet every trouble."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+
+from leadq_dagster.domain.errors import TransientError
+from leadq_dagster.domain.facts import UserFacts
+from leadq_dagster.domain.queue_rule import QueueType
+from leadq_dagster.domain.windows import HOUR, Window, floor_to_hour, join_touching
+from leadq_dagster.firm.application import open_application
+from leadq_dagster.firm.world import Recipe
+from leadq_dagster.replica.engine import open_replica
+from leadq_dagster.stages.conversions import ConversionReport
+from leadq_dagster.store.connection import open_store
+from leadq_dagster_tests.servers.databases import ReplicaDatabase
+from leadq_dagster_tests.simulation.agents import Agents
+from leadq_dagster_tests.simulation.hourly import JOBS, QUEUES, Hourly, InterruptedReplica, Job
+from leadq_dagster_tests.simulation.ledger import Ledger
+from leadq_dagster_tests.simulation.worlds import START, World, queues
+from leadq_dagster_tests.stages.discovering import Clock
+from leadq_dagster_tests.stages.failing import Countdown, CutStore, KilledError, When, all_at_once
+
+DAYS = 14
+SIGN_UPS_PER_DAY = 14
+UNDATED_SHARE = 0.02
+LATE_SHARE = 0.5
+# By the seed: where calls bring back nearly nobody, late rows are found by the overlap or not at all.
+RECENT_ACTIVITY_HOURS = (48, 1, 48)
+# Long ones, so that weeks cost seconds.
+HOURS_OF_A_STEP = (14, 20, 26, 40)
+# How long a slow run is at it: others know later things by the time it writes. Shorter than a step.
+SLOW_FOR = timedelta(hours=12)
+# Users at once: of a few, hardly ever one changes meanwhile.
+OVERTAKEN_MIN = 7
+LAGS_IN_HOURS = (0, 0, 0, 0, 0, 1, 20)
+CALLS_OF_A_STEP_MAX = 50
+BATCH_ROWS = 60
+LEFT_FOR_LATER = 0.4
+CUT_AFTER_MAX = 14
+
+# What happens to a run, with how often.
+TROUBLES = {
+    "none": 0.5,
+    "killed": 0.12,
+    "interrupted": 0.12,
+    "overtaken": 0.12,
+    "two at once": 0.07,
+    "repeated": 0.07,
+}
+
+
+@dataclass
+class ConversionWorld:
+    """A world and what is still to be run in it, by job."""
+
+    rng: Random
+    world: World
+    hourly: Hourly
+    agents: Agents
+    ledger: Ledger
+    store_url: str
+    counted: Counter[str]
+    waiting: dict[Job, list[Window]]
+    reached: datetime = START
+    raced: set[int] = field(default_factory=set)
+
+    def live(self) -> None:
+        """Weeks of it, checked at every step; then everything that was left for later, in some order."""
+        self.agents.sign_on()
+        while self.world.clock.now < START + timedelta(days=DAYS):
+            self.step()
+        self.stand_still()
+        for job in self.shuffled_jobs():
+            for window in self.shuffled(self.waiting[job]):
+                self.run(job, window)
+
+    def step(self) -> None:
+        """Some hours go by; agents call and remove; the jobs run, or do not."""
+        since = self.reached
+        self.reached = now = since + self.rng.choice(HOURS_OF_A_STEP) * HOUR
+        self.live_until(now, self.rng.choice(LAGS_IN_HOURS) * HOUR)
+        self.agents.call(since, self.rng.randint(0, CALLS_OF_A_STEP_MAX))
+        self.agents.deliver()
+        self.remove_some()
+        for job in self.shuffled_jobs():
+            self.waiting[job].append(Window(since, now))
+            if self.rng.random() >= LEFT_FOR_LATER:
+                self.run_waiting(job)
+        self.ledger.check_step()
+
+    def live_until(self, now: datetime, lag: timedelta = timedelta()) -> None:
+        """It is `now`; what is written by it is judged by what the replica shows by it."""
+        self.world.live_until(now, lag)
+        self.ledger.see(now, self.world.application.truth)
+
+    def stand_still(self) -> None:
+        """Time goes on by an hour and a beat without anything happening at the source."""
+        since = self.world.clock.now
+        self.live_until(since)
+        self.world.clock.now = self.world.shown = now = since + HOUR
+        self.world.application.beat(now)
+        self.ledger.see(now, self.world.application.truth)
+        self.agents.deliver()
+        for job in JOBS:
+            self.waiting[job].append(Window(self.reached, now))
+
+    def remove_some(self) -> None:
+        """Agents close stays: mostly of those who have nothing left to do, some by mistake."""
+        truth = self.world.application.truth
+        with self.hourly.store.transaction() as cursor:
+            rows = cursor.execute(
+                "SELECT user_id, queue_type FROM call_queue WHERE status <> 'left' ORDER BY id"
+            ).fetchall()
+        chosen = [
+            user_id
+            for user_id, queue in rows
+            if self.rng.random() < (0.25 if truth.success_of(user_id, queue) else 0.02)
+        ]
+        if chosen:
+            self.counted["removed"] += len(self.agents.remove(chosen))
+
+    def run_waiting(self, job: Job) -> None:
+        """What waits for this job: window by window in any order, or all that touch in ranges."""
+        windows, self.waiting[job] = self.waiting[job], []
+        if self.rng.random() < 0.7:
+            windows = join_touching(windows)
+        elif self.rng.random() < 0.4:
+            windows = [*windows[:-1], *windows[-1].split(self.rng.choice((3, 7)) * HOUR)]
+        for window in self.shuffled(windows):
+            self.attempt(job, window)
+
+    def attempt(self, job: Job, window: Window) -> None:
+        """One run with whatever trouble comes; what did not end well waits again, or is run again at once."""
+        trouble = self.rng.choices(list(TROUBLES), list(TROUBLES.values()))[0]
+        if self.world.shown < window.end:
+            self.refused(job, window)
+        elif trouble == "two at once":
+            self.run_with_another(job, window)
+        elif trouble == "interrupted":
+            self.interrupted(job, window)
+        elif trouble == "overtaken":
+            self.overtaken(job, window)
+        elif trouble == "killed" and self.is_killed(job, window):
+            if self.rng.random() < 0.5:
+                self.waiting[job].append(window)
+            else:
+                self.run(job, window)
+        else:
+            self.run(job, window)
+            if trouble == "repeated":
+                self.run(job, window)
+
+    def run(self, job: Job, window: Window) -> None:
+        self.note(self.hourly.run(job, window))
+
+    def refused(self, job: Job, window: Window) -> None:
+        """The replica has not got there yet: what it has observed is run, the rest is refused."""
+        observed = floor_to_hour(self.world.shown)
+        if window.start < observed:
+            self.run(job, Window(window.start, observed))
+            window = Window(observed, window.end)
+        try:
+            self.hourly.run(job, window)
+        except TransientError:
+            self.counted["refused runs"] += 1
+            self.waiting[job].append(window)
+        else:
+            raise AssertionError(f"{job} ran over {window}, and the replica shows {self.world.shown}")
+
+    def is_killed(self, job: Job, window: Window) -> bool:
+        """End the run somewhere, if it gets that far."""
+        when: When = self.rng.choice(("after the commit", "after the statement"))
+        countdown = Countdown(self.rng.randint(1, CUT_AFTER_MAX))
+        cut = CutStore(self.hourly.store, self.store_url, when, countdown)
+        try:
+            self.note(self.hourly.run(job, window, store=cut))
+        except (KilledError, TransientError):
+            self.counted["killed runs"] += 1
+            return True
+        return False
+
+    def interrupted(self, job: Job, window: Window) -> None:
+        """Between what it read and what it writes, somebody else closes a stay."""
+        truth = self.world.application.truth
+
+        def act(facts: Sequence[UserFacts]) -> None:
+            users = [fact.user.user_id for fact in facts]
+            due = [user_id for user_id in users if any(truth.success_of(user_id, name) for name in QueueType)]
+            if users and self.rng.random() < 0.7:
+                removed = self.agents.remove([self.rng.choice(due or users)])
+                self.counted["races lost"] += len(removed)
+                self.raced |= removed
+
+        self.note(self.hourly.run(job, window, replica=InterruptedReplica(self.hourly.replica, act)))
+
+    def overtaken(self, job: Job, window: Window) -> None:
+        """Between what it read and what it writes hours go by, and others act on what they bring."""
+        until = self.reached + SLOW_FOR
+
+        def act(facts: Sequence[UserFacts]) -> None:
+            if len(facts) < OVERTAKEN_MIN or self.world.clock.now == until:
+                return
+            self.live_until(until)
+            self.counted["overtaken runs"] += 1
+            before = queues(self.hourly.store)
+            for other in JOBS:
+                self.run(other, Window(self.reached, until))
+            after = queues(self.hourly.store)
+            judged = {fact.user.user_id for fact in facts} & before.keys()
+            self.counted["overtaken users"] += sum(before[n] != after[n] for n in judged)
+
+        self.note(self.hourly.run(job, window, replica=InterruptedReplica(self.hourly.replica, act)))
+
+    def run_with_another(self, job: Job, window: Window) -> None:
+        """Two at once: the same again, or another job over the same hours."""
+        other = self.rng.choice((job, *JOBS))
+        works = [lambda name=name: self.hourly.run(name, window) for name in (job, other)]
+        assert all_at_once(*works) == []
+        self.counted["two at once"] += 1
+
+    def note(self, report: ConversionReport | None) -> None:
+        """Count the run, and what a check tells."""
+        self.counted["runs"] += 1
+        if report:
+            self.counted["departures"] += sum(report.total.departed.values())
+            self.counted["detected late"] += report.total.late
+
+    def shuffled(self, windows: Sequence[Window]) -> list[Window]:
+        return self.rng.sample(windows, len(windows))
+
+    def shuffled_jobs(self) -> list[Job]:
+        return list(JOBS) if self.rng.random() < 0.5 else self.rng.sample(JOBS, len(JOBS))
+
+
+@contextmanager
+def begin(seed: int, source: ReplicaDatabase, store_url: str) -> Iterator[ConversionWorld]:
+    """The world of this seed on an empty source and an empty store."""
+    rng, clock, counted = Random(seed), Clock(START), Counter[str]()
+    recipe = Recipe(seed, START, SIGN_UPS_PER_DAY, LATE_SHARE, UNDATED_SHARE)
+    world = World(open_application(source.engine, recipe), clock)
+    with (
+        open_replica(source.url, now=clock, batch_rows=BATCH_ROWS) as replica,
+        open_store(store_url, pool_size=4) as store,
+    ):
+        recent_activity = RECENT_ACTIVITY_HOURS[seed % 3] * HOUR
+        hourly = Hourly(replica, store, clock, BATCH_ROWS, recent_activity)
+        agents = Agents(store, rng, clock, counted)
+        ledger = Ledger(store)
+        yield ConversionWorld(
+            rng, world, hourly, agents, ledger, store_url, counted, {job: [] for job in JOBS}
+        )
+
+
+def live(seed: int, source: ReplicaDatabase, store_url: str) -> Counter[str]:
+    """Live through the world of this seed and hold its ledger against the truth; what happened in it."""
+    with begin(seed, source, store_url) as world:
+        world.live()
+        world.ledger.check_step()
+        world.ledger.check_credit()
+        # A run leaves alone whom somebody closed meanwhile: they wait for the next look at them.
+        assert world.ledger.missing() <= world.raced
+        world.counted["left to the last range"] += len(world.ledger.missing())
+        for job in QUEUES:
+            world.run(job, Window(START, world.world.clock.now))
+        world.ledger.check_step()
+        world.ledger.check_credit()
+        assert world.ledger.missing() == set()
+        world.ledger.count(world.counted)
+        return world.counted
