@@ -52,7 +52,8 @@ def is_served(port: int) -> bool:
 def controller(home_parent: Path) -> Iterator[tuple["subprocess.Popen[str]", Servers, int]]:
     """A process of its own that has started all servers, below a temporary folder of its own."""
     environment = {**os.environ, "TMPDIR": str(home_parent)}
-    command = [sys.executable, "-c", CONTROLLER]
+    # However the tests were started: a shell starts background programs with SIGINT ignored.
+    command = ["env", "--default-signal=INT", sys.executable, "-c", CONTROLLER]
     with subprocess.Popen(
         command, cwd=PROJECT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
