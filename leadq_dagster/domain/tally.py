@@ -13,7 +13,7 @@ class Tally:
 
     Raises PermanentError when they do not balance: seen = stored + already known + refused.
     `late` of the stored ones belong to an earlier, already completed hour; `queued` of the stored
-    and known ones entered a queue.
+    and known ones entered a queue. `converted` are conversions recorded on the way, of earlier stays.
     """
 
     seen: int = 0
@@ -22,6 +22,7 @@ class Tally:
     refused: Mapping[str, int] = field(default_factory=dict)
     queued: int = 0
     late: int = 0
+    converted: int = 0
 
     def __post_init__(self) -> None:
         accounted = self.stored + self.already_known + sum(self.refused.values())
@@ -39,4 +40,5 @@ class Tally:
             refused=Counter(self.refused) + Counter(other.refused),
             queued=self.queued + other.queued,
             late=self.late + other.late,
+            converted=self.converted + other.converted,
         )

@@ -43,9 +43,11 @@ def _numbers(tally: ConversionTally) -> dict[str, Any]:
         "already_recorded": tally.already_recorded,
         "departures": sum(tally.departed.values()),
         "departures_by_reason": dict(tally.departed),
+        "departed_earlier": tally.departed_earlier,
         "waiting": tally.waiting,
         "undecided": tally.undecided,
         "late": tally.late,
+        "also_detected": tally.also_detected,
     }
 
 

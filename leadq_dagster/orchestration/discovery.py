@@ -63,6 +63,7 @@ def _numbers(tally: Tally) -> dict[str, Any]:
         "refused_by_reason": dict(tally.refused),
         "queued": tally.queued,
         "late": tally.late,
+        "converted": tally.converted,
     }
 
 

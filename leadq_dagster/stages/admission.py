@@ -13,6 +13,7 @@ from leadq_dagster.domain.windows import Window
 from leadq_dagster.replica.engine import Replica
 from leadq_dagster.replica.heartbeat import Observation
 from leadq_dagster.replica.users import ChangedUser
+from leadq_dagster.stages.conversion_hours import conversion_hours, keys_of
 from leadq_dagster.stages.observing import observed_part, rest_of
 from leadq_dagster.store import queue, scores, windows
 from leadq_dagster.store.connection import Store
@@ -115,12 +116,22 @@ def late_of(discovery: Discovery, page: Sequence[ChangedUser]) -> list[ChangedUs
 
 def _admit_page(discovery: Discovery, page: Sequence[ChangedUser]) -> dict[Window, Tally]:
     """One page, in one transaction at the store; none is open while the replica is asked."""
-    hours = {changed.user.user_id: discovery.window.nearest_hour(changed.changed_at) for changed in page}
+    met_in = {changed.user.user_id: discovery.window.nearest_hour(changed.changed_at) for changed in page}
     admitted = [changed.user for changed in page if not discovery.refusal(changed.user)]
+    decided = [(fact, decision) for fact, decision in _decide(discovery, admitted) if decision.queue]
+    hours = {
+        fact.user.user_id: conversion_hours(discovery.window, fact, met_in[fact.user.user_id])
+        for fact, _ in decided
+    }
     moves = [
-        queue.Move(fact.user.user_id, decision, hours[fact.user.user_id].partition_key, fact)
-        for fact, decision in _decide(discovery, admitted)
-        if decision.queue
+        queue.Move(
+            fact.user.user_id,
+            decision,
+            met_in[fact.user.user_id].partition_key,
+            fact,
+            keys_of(hours[fact.user.user_id]),
+        )
+        for fact, decision in decided
     ]
     with discovery.store.transaction() as cursor:
         stored = scores.make_known(cursor, admitted, discovery.now)
@@ -128,8 +139,9 @@ def _admit_page(discovery: Discovery, page: Sequence[ChangedUser]) -> dict[Windo
         moved = queue.move_users(
             cursor, moves, discovery.provenance, discovery.now, seen_at=discovery.seen_at
         )
+        converted = [hours[item.user_id][item.queue] for item in moved.conversions]
         # Inside the transaction: a tally that does not balance leaves nothing behind.
-        return _tallies(discovery, page, stored, known - stored, moved.queues)
+        return _tallies(discovery, page, stored, known - stored, moved.queues, converted)
 
 
 def _decide(discovery: Discovery, users: Sequence[SourceUser]) -> list[tuple[UserFacts, QueueDecision]]:
@@ -146,12 +158,13 @@ def _tallies(
     stored: Set[int],
     already_known: Set[int],
     queued: Container[int],
+    converted: Iterable[Window],
 ) -> dict[Window, Tally]:
     window = discovery.window
     by_hour: dict[Window, list[ChangedUser]] = {}
     for changed in page:
         by_hour.setdefault(window.nearest_hour(changed.changed_at), []).append(changed)
-    return {
+    tallies = {
         hour: Tally(
             seen=len(rows),
             stored=sum(row.user.user_id in stored for row in rows),
@@ -162,3 +175,6 @@ def _tallies(
         )
         for hour, rows in by_hour.items()
     }
+    for hour in converted:
+        tallies[hour] = tallies.get(hour, Tally()) + Tally(converted=1)
+    return tallies

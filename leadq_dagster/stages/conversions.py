@@ -1,18 +1,17 @@
 """S3 and S4: whoever converted leaves with exactly one conversion, whoever departed leaves without."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from leadq_dagster.domain.conversion_rule import decide_conversion
 from leadq_dagster.domain.conversion_tally import ConversionTally
-from leadq_dagster.domain.facts import UserFacts
 from leadq_dagster.domain.provenance import Provenance
 from leadq_dagster.domain.queue_rule import QueueDecision, QueueType, decide_queue
 from leadq_dagster.domain.windows import Window
 from leadq_dagster.replica.engine import Replica
 from leadq_dagster.replica.heartbeat import Observation
+from leadq_dagster.stages.conversion_hours import conversion_hours, keys_of
 from leadq_dagster.stages.observing import observed_part, rest_of
 from leadq_dagster.store import conversions, queue
 from leadq_dagster.store.connection import Store
@@ -121,48 +120,49 @@ def _check_page(check: _Check, page: Mapping[int, Window]) -> dict[Window, Conve
     open_ids = [user_id for user_id, converted in is_converted.items() if not converted]
     facts = check.replica.read_facts(check.replica.read_users(open_ids))
     decisions = {fact.user.user_id: decide_queue(fact) for fact in facts}
-    hours = {**page, **_hours_of_conversions(check, facts)}
+    hours = {
+        fact.user.user_id: conversion_hours(check.window, fact, page[fact.user.user_id]) for fact in facts
+    }
     moves = [
-        Move(fact.user.user_id, decisions[fact.user.user_id], hours[fact.user.user_id].partition_key, fact)
+        Move(
+            fact.user.user_id,
+            decisions[fact.user.user_id],
+            hours[fact.user.user_id][check.queue].partition_key,
+            fact,
+            keys_of(hours[fact.user.user_id]),
+        )
         for fact in facts
     ]
     with check.store.transaction() as cursor:
         moved = queue.move_users(cursor, moves, check.provenance, check.now, seen_at=seen_at)
-    judged = {user_id: hours[user_id] for user_id in is_converted}
-    return _tallies(check, judged, is_converted, decisions, moved)
-
-
-def _hours_of_conversions(check: _Check, facts: Iterable[UserFacts]) -> dict[int, Window]:
-    """The hour of the window in which each converted; a range may have met them for an earlier change."""
-    conversions_due = {fact.user.user_id: decide_conversion(check.queue, fact) for fact in facts}
-    return {
-        user_id: check.window.nearest_hour(due.converted_at)
-        for user_id, due in conversions_due.items()
-        if due and due.converted_at
-    }
-
-
-def _tallies(
-    check: _Check,
-    hours: Mapping[int, Window],
-    is_converted: Mapping[int, bool],
-    decisions: Mapping[int, QueueDecision],
-    moved: Moved,
-) -> dict[Window, ConversionTally]:
+        # Another check may have been faster with some of them.
+        elsewhere = {user_id for user_id, was_in in moved.before.items() if was_in is not check.queue}
+        unsettled = [*moved.overtaken, *elsewhere]
+        is_converted_now = conversions.candidates(cursor, check.queue, unsettled) if unsettled else {}
     detected = {item.user_id: item for item in moved.conversions if item.queue is check.queue}
-    tallies: dict[Window, ConversionTally] = {}
-    for user_id, hour in hours.items():
-        decision = decisions.get(user_id)
-        if is_converted[user_id]:
-            one = ConversionTally(1, already_recorded=1)
-        elif decision is None or user_id in moved.overtaken:
-            one = ConversionTally(1, undecided=1)
-        elif user_id in detected:
+    tallies = {hour: ConversionTally() for hour in check.window.hours()}
+    for user_id, converted in is_converted.items():
+        hour = hours[user_id][check.queue] if user_id in hours else page[user_id]
+        if user_id in detected:
             is_late = detected[user_id].converted_at < check.window.start
-            one = ConversionTally(1, detected=1, late=int(is_late))
-        elif moved.queues.get(user_id, check.queue) is not check.queue:
-            one = ConversionTally(1, departed=Counter({decision.reason.value: 1}))
+            tallies[hour] += ConversionTally(1, detected=1, late=int(is_late))
+        elif converted or is_converted_now.get(user_id):
+            tallies[hour] += ConversionTally(1, already_recorded=1)
         else:
-            one = ConversionTally(1, waiting=1)
-        tallies[hour] = tallies.get(hour, ConversionTally()) + one
+            tallies[hour] += _tally_of(check, user_id, decisions.get(user_id), moved)
+    for item in moved.conversions:
+        if item.queue is not check.queue:
+            tallies[hours[item.user_id][item.queue]] += ConversionTally(also_detected=1)
     return tallies
+
+
+def _tally_of(check: _Check, user_id: int, decision: QueueDecision | None, moved: Moved) -> ConversionTally:
+    """What became of a candidate without a conversion."""
+    if decision is None or user_id in moved.overtaken:
+        return ConversionTally(1, undecided=1)
+    was_in = moved.before.get(user_id)
+    if moved.queues.get(user_id, was_in) is check.queue:
+        return ConversionTally(1, waiting=1)
+    if was_in is check.queue:
+        return ConversionTally(1, departed=Counter({decision.reason.value: 1}))
+    return ConversionTally(1, departed_earlier=1)

@@ -1,6 +1,6 @@
 """S6: conversions that the ledger lacks: found by comparing it with the source, and recovered by a sweep."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -13,7 +13,7 @@ from leadq_dagster.domain.windows import Window
 from leadq_dagster.replica.engine import Replica
 from leadq_dagster.store import conversions, queue
 from leadq_dagster.store.connection import Store
-from leadq_dagster.store.conversions import UnconvertedStay
+from leadq_dagster.store.conversions import RecordedConversion, UnconvertedStay
 from leadq_dagster.store.queue import Move
 
 
@@ -35,7 +35,7 @@ class MissingConversion:
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What a sweep did: users judged, conversions recorded (dry run: due), departures, users not found.
+    """What a sweep did: users judged (once a page), conversions recorded (or due), departures, not found.
 
     `last_stay_id` is where another sweep may go on.
     """
@@ -77,19 +77,22 @@ def sweep(
     """Judge every stay without a conversion, of any age, and move its user through the door.
 
     In pages by the stay's id, each a transaction of its own: cut off midway, it is finished by another from
-    `last_stay_id` on, or from the start. `since` leaves out stays that ended before it. A dry run writes
-    nothing. `progress` is told the stays done and the stays there are.
+    `last_stay_id` on, or from the start. `since` leaves out stays that ended before it. A dry run does it all
+    and keeps nothing. `progress` is told the stays done and the stays there are.
     """
     with store.transaction() as cursor:
         total = conversions.count_unconverted(cursor, since, after_stay_id)
     report = SweepReport(0, (), 0, 0, after_stay_id)
-    done = 0
+    done, rehearsed = 0, set[int]()
     while True:
         with store.transaction() as cursor:
             page = conversions.page_of_unconverted(cursor, since, report.last_stay_id, batch_rows)
         if not page:
             return report
-        report = _swept(report, replica, store, provenance, now, page, dry_run=dry_run)
+        # Of what was rehearsed nothing remains: another stay of the same user would tell it again.
+        user_ids = sorted(set(page.values()) - rehearsed)
+        report = _swept(report, replica, store, provenance, now, user_ids, max(page), keep=not dry_run)
+        rehearsed.update(user_ids if dry_run else ())
         done += len(page)
         progress(done, max(total, done))
 
@@ -100,34 +103,26 @@ def _swept(
     store: Store,
     provenance: Provenance,
     now: datetime,
-    page: Mapping[int, int],
+    user_ids: Sequence[int],
+    last_stay_id: int,
     *,
-    dry_run: bool,
+    keep: bool,
 ) -> SweepReport:
-    user_ids = sorted(set(page.values()))
     with store.transaction() as cursor:
         seen_at = queue.clock(cursor)
     facts = {fact.user.user_id: fact for fact in replica.read_facts(replica.read_users(user_ids))}
-    with store.transaction() as cursor:
-        stays = conversions.unconverted_stays(cursor, list(facts))
-    due = [missing for stay in stays if (missing := _missing(stay, facts[stay.user_id], None))]
-    departed = 0
-    if not dry_run:
-        moves = [Move(user_id, decide_queue(fact), None, fact) for user_id, fact in facts.items()]
-        with store.transaction() as cursor:
-            moved = queue.move_users(cursor, moves, provenance, now, seen_at=seen_at)
-        recorded = {(item.user_id, item.queue) for item in moved.conversions}
-        due = [missing for missing in due if (missing.user_id, missing.queue) in recorded]
-        converted = {user_id for user_id, _ in recorded}
-        departed = sum(
-            queued is None and user_id not in converted for user_id, queued in moved.queues.items()
-        )
+    moves = [Move(user_id, decide_queue(fact), None, fact) for user_id, fact in facts.items()]
+    with store.transaction(keep=keep) as cursor:
+        moved = queue.move_users(cursor, moves, provenance, now, seen_at=seen_at)
+    recorded = [_found(item, facts[item.user_id]) for item in moved.conversions]
+    converted = {item.user_id for item in recorded}
+    departed = sum(queued is None and user_id not in converted for user_id, queued in moved.queues.items())
     return SweepReport(
         judged=report.judged + len(user_ids),
-        recorded=(*report.recorded, *due),
+        recorded=(*report.recorded, *recorded),
         departed=report.departed + departed,
         undecided=report.undecided + len(user_ids) - len(facts),
-        last_stay_id=max(page),
+        last_stay_id=last_stay_id,
     )
 
 
@@ -148,6 +143,14 @@ def _judged(
     for stay in stays:
         if stay.user_id in facts:
             yield stay, facts[stay.user_id]
+
+
+def _found(item: RecordedConversion, facts: UserFacts) -> MissingConversion:
+    """What was recorded, with the source's own time."""
+    stay = UnconvertedStay(item.user_id, item.stay_id, item.queue)
+    found = _missing(stay, facts, None)
+    assert found is not None
+    return found
 
 
 def _missing(stay: UnconvertedStay, facts: UserFacts, partition_key: str | None) -> MissingConversion | None:

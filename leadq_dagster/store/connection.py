@@ -37,8 +37,10 @@ class Store:
         self._pool.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[Cursor[TupleRow]]:
+    def transaction(self, *, keep: bool = True) -> Iterator[Cursor[TupleRow]]:
         """One transaction: all of it is stored when the block ends, none of it when the block raises.
+
+        With `keep` false nothing is stored in the end: a rehearsal.
 
         Rows are named tuples. The time limits, of a statement and of idling, are set inside the transaction,
         where a transaction-level connection pooler in between cannot leak them to somebody else.
@@ -46,7 +48,7 @@ class Store:
         with (
             store_errors(),
             self._pool.connection() as connection,
-            connection.transaction(),
+            connection.transaction(force_rollback=not keep),
             connection.cursor(row_factory=namedtuple_row) as cursor,
         ):
             limit = f"{self._statement_timeout_seconds}s"

@@ -1,7 +1,7 @@
 """The one door through which a user enters or leaves a queue, and through which a conversion is recorded."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from psycopg import Cursor
@@ -23,24 +23,27 @@ class Move:
     """Where a user belongs as of now, the partition that noticed (None outside partitions), and the facts.
 
     Without facts nothing is known of the source: the user may be moved, no conversion is decided.
+    `conversion_keys` is the partition of the conversion of a stay in each queue, where it is another one.
     """
 
     user_id: int
     decision: QueueDecision
     partition_key: str | None = None
     facts: UserFacts | None = None
+    conversion_keys: Mapping[QueueType, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Moved:
     """Who moved, with where they are now, the conversions recorded, and whom nobody judged.
 
-    The `overtaken` were moved meanwhile on later knowledge than ours.
+    The `overtaken` were moved meanwhile on later knowledge than ours. `before` is where each of the others was.
     """
 
     queues: Mapping[int, QueueType | None]
     conversions: Sequence[RecordedConversion]
     overtaken: Set[int] = frozenset()
+    before: Mapping[int, QueueType | None] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def move_users(
         _apply(cursor, moving, standings, provenance, now, seen_at)
     if passing := _passing(cursor, recorded, current, standings):
         recorded = [*recorded, *_pass_through(cursor, passing, provenance, now, seen_at)]
-    return Moved({move.user_id: move.decision.queue for move in moving}, recorded, overtaken)
+    before = {user_id: standing.queue for user_id, standing in standings.items()}
+    return Moved({move.user_id: move.decision.queue for move in moving}, recorded, overtaken, before)
 
 
 def _lock(
@@ -118,7 +122,8 @@ def _due(stays: Iterable[UnconvertedStay], moves: Iterable[Move]) -> list[DueCon
     for stay in stays:
         move = judged[stay.user_id]
         if move.facts and (conversion := decide_conversion(stay.queue, move.facts)):
-            due.append(DueConversion(stay, conversion, move.partition_key))
+            key = move.conversion_keys.get(stay.queue, move.partition_key)
+            due.append(DueConversion(stay, conversion, key))
     return due
 
 

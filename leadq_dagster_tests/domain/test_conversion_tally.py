@@ -12,11 +12,13 @@ counts = st.integers(0, 10_000)
 
 @st.composite
 def balanced(draw: st.DrawFn) -> ConversionTally:
-    detected, recorded, waiting, undecided = (draw(counts) for _ in range(4))
+    detected, recorded, earlier, waiting, undecided, also = (draw(counts) for _ in range(6))
     departed = draw(st.dictionaries(st.sampled_from(["user_disabled", "odd"]), st.integers(1, 100)))
-    candidates = detected + recorded + sum(departed.values()) + waiting + undecided
+    candidates = detected + recorded + sum(departed.values()) + earlier + waiting + undecided
     late = draw(st.integers(0, detected))
-    return ConversionTally(candidates, detected, recorded, departed, waiting, undecided, late)
+    return ConversionTally(
+        candidates, detected, recorded, departed, earlier, waiting, undecided, late, also_detected=also
+    )
 
 
 @given(balanced(), counts.filter(bool))
@@ -30,6 +32,7 @@ def test_a_tally_that_does_not_balance_is_refused(tally: ConversionTally, lost: 
             tally.detected,
             tally.already_recorded,
             tally.departed,
+            tally.departed_earlier,
             tally.waiting,
             tally.undecided,
         )
@@ -46,6 +49,7 @@ def test_tallies_add_up_in_any_order(
     both = one + two
     assert both.candidates == one.candidates + two.candidates
     assert both.late == one.late + two.late
+    assert both.recorded == one.detected + one.also_detected + two.detected + two.also_detected
     assert sum(both.departed.values()) == sum(one.departed.values()) + sum(two.departed.values())
 
 

@@ -15,7 +15,7 @@ def balanced(draw: st.DrawFn) -> Tally:
     stored, known = draw(counts), draw(counts)
     refused = draw(st.dictionaries(st.sampled_from(["user_disabled", "odd"]), st.integers(1, 100)))
     seen = stored + known + sum(refused.values())
-    return Tally(seen, stored, known, refused, queued=draw(counts), late=draw(counts))
+    return Tally(seen, stored, known, refused, queued=draw(counts), late=draw(counts), converted=draw(counts))
 
 
 @given(balanced(), counts.filter(bool))
@@ -32,6 +32,7 @@ def test_tallies_add_up_in_any_order(one: Tally, two: Tally, three: Tally) -> No
     assert (one + two) + three == one + (two + three)
     assert one + Tally() == one
     assert (one + two).seen == one.seen + two.seen
+    assert (one + two).converted == one.converted + two.converted
     assert sum((one + two).refused.values()) == sum(one.refused.values()) + sum(two.refused.values())
 
 

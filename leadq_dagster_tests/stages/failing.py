@@ -60,8 +60,8 @@ class CutStore(Store):
     countdown: Countdown
 
     @contextmanager
-    def transaction(self) -> Iterator[Cursor[TupleRow]]:
-        with self.store.transaction() as cursor:
+    def transaction(self, *, keep: bool = True) -> Iterator[Cursor[TupleRow]]:
+        with self.store.transaction(keep=keep) as cursor:
             yield _CutCursor(cursor, self._after)  # type: ignore[misc]
         if self.when == "after the commit" and self.countdown.step():
             raise KilledError

@@ -10,6 +10,7 @@ from leadq_dagster.domain.conversion_tally import ConversionTally
 from leadq_dagster.domain.errors import TransientError
 from leadq_dagster.domain.provenance import Source
 from leadq_dagster.domain.queue_rule import QueueType
+from leadq_dagster.domain.windows import Window
 from leadq_dagster.firm import schema
 from leadq_dagster_tests.stages.checking import (
     REQUIREMENTS,
@@ -29,6 +30,7 @@ from leadq_dagster_tests.stages.checking import (
 )
 from leadq_dagster_tests.stages.discovering import NOON, Discovery, at, beat, change_user, hour
 from leadq_dagster_tests.stages.stored import broken_promises, dump, nothing_changes, queues
+from leadq_dagster_tests.stages.test_two_at_once import WatchedReplica
 
 OBTAINED, COMPLETED = "signature_obtained", "requirements_completed"
 OUTSTANDING = "outstanding_requests"
@@ -184,6 +186,51 @@ def test_who_passed_the_second_queue_unseen_has_both_conversions(
     assert sorted(kinds(discovery.store_url)) == sorted([(1, OBTAINED), (1, COMPLETED)])
     assert queues(discovery.store_url) == {1: None}
     assert broken_promises(discovery.store_url) == []
+
+
+def test_of_a_range_every_conversion_is_counted_by_the_check_that_wrote_it_in_its_own_hour(
+    discovery: Discovery,
+) -> None:
+    """P3, P14: the signature at nine and the approval at half past ten, both seen by the first check."""
+    add_queued(discovery, unsigned(1))
+    change_user(discovery.source.engine, 1, **SIGNED, updated_at=at("09:10"))
+    add_requirement(discovery, 1, status="approved", created_at=at("09:10"), updated_at=at("10:30"))
+    morning = Window(hour(8).start, hour(10).end)
+    report = check(discovery, SIGNATURE, morning)
+    assert report.by_hour == {
+        hour(8): ConversionTally(),
+        hour(9): ConversionTally(1, detected=1),
+        hour(10): ConversionTally(also_detected=1),
+    }
+    assert report.total.recorded == 2
+    assert [(row["conversion_type"], row["partition_key"]) for row in ledger(discovery.store_url)] == [
+        (OBTAINED, hour(9).partition_key),
+        (COMPLETED, hour(10).partition_key),
+    ]
+    assert check(discovery, REQUIREMENTS, morning).total == ConversionTally(1, already_recorded=1)
+
+
+def test_who_departed_earlier_is_not_counted_as_waiting(discovery: Discovery) -> None:
+    """P14: nor departed once more; who came back waits again."""
+    add_queued(discovery, unsigned(1), unsigned(2), unsigned(3))
+    remove(discovery, 1, Source.OPERATOR)
+    change_user(discovery.source.engine, 1, is_enabled=0, updated_at=at("10:10"))
+    change_user(discovery.source.engine, 2, is_enabled=0, updated_at=at("10:10"))
+    change_user(discovery.source.engine, 3, updated_at=at("10:10"))
+    first = check(discovery).total
+    assert first == ConversionTally(3, departed={"user_disabled": 1}, departed_earlier=1, waiting=1)
+    assert check(discovery).total == ConversionTally(3, departed_earlier=2, waiting=1)
+    change_user(discovery.source.engine, 1, is_enabled=1, updated_at=at("10:20"))
+    assert check(discovery).total == ConversionTally(3, departed_earlier=1, waiting=2)
+
+
+def test_what_another_check_recorded_meanwhile_is_already_recorded(discovery: Discovery) -> None:
+    """P3, P14: it saw them unconverted, and the other was faster."""
+    add_queued(discovery, unsigned(1))
+    change_user(discovery.source.engine, 1, **SIGNED, updated_at=at("10:20"))
+    slow = WatchedReplica(discovery.replica, lambda: check(discovery))
+    assert check(discovery, replica=slow).total == ConversionTally(1, already_recorded=1)
+    assert kinds(discovery.store_url) == [(1, OBTAINED)]
 
 
 def test_what_was_approved_in_an_hour_before_the_signature_is_no_second_conversion(
