@@ -13,7 +13,7 @@ from leadq_dagster.replica import facts, indexes
 from leadq_dagster.replica.address import replica_url
 from leadq_dagster.replica.claims import ClaimReader
 from leadq_dagster.replica.heartbeat import Heartbeat, Observation
-from leadq_dagster.replica.session import Session
+from leadq_dagster.replica.session import CONNECT_TIMEOUT_SECONDS, Session
 from leadq_dagster.replica.users import ChangedUser, UserReader
 
 
@@ -26,6 +26,7 @@ def open_replica(
     url: str,
     *,
     statement_timeout_seconds: int = 30,
+    connect_timeout_seconds: int = CONNECT_TIMEOUT_SECONDS,
     pool_size: int = 5,
     time_zone: str = "UTC",
     heartbeat_table: str = "heartbeat",
@@ -36,20 +37,27 @@ def open_replica(
 ) -> "Replica":
     """A replica at a mysql://, mariadb:// or postgresql:// URL; nothing connects until it is asked something.
 
+    A server that stopped answering is given up after `connect_timeout_seconds` while connecting, and after
+    both time-outs together while reading. PostgreSQL's driver waits 2 seconds at least, for each address of
+    the host, and notices a silent host only, not a stopped server on one that is alive.
     `time_zone` is that of its naive dates. `heartbeat_table` may be `schema.table`, or empty for none.
     Point it at the server itself: the session's settings would leak to others through a transaction pooler.
     Raises RefusedError for a URL, zone, table name or bound that cannot be meant.
     """
-    if min(statement_timeout_seconds, pool_size, batch_rows) < 1 or lag_allowance_seconds < 0:
+    bounds = (statement_timeout_seconds, connect_timeout_seconds, pool_size, batch_rows)
+    if min(bounds) < 1 or lag_allowance_seconds < 0:
         raise RefusedError(
-            "the replica's time-out, pool, batch and lag allowance are not to be negative or none"
+            "the replica's time-outs, pool, batch and lag allowance are not to be negative or none"
         )
     zone = _zone(time_zone)
     heartbeat = Heartbeat(
         heartbeat_table, heartbeat_server_id, zone, timedelta(seconds=lag_allowance_seconds), now
     )
     session = Session(
-        replica_url(url), statement_timeout_seconds=statement_timeout_seconds, pool_size=pool_size
+        replica_url(url),
+        statement_timeout_seconds=statement_timeout_seconds,
+        connect_timeout_seconds=connect_timeout_seconds,
+        pool_size=pool_size,
     )
     users, claims = UserReader(session, zone, batch_rows), ClaimReader(session, zone, batch_rows)
     return Replica(session, heartbeat, users, claims)

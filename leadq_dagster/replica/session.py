@@ -1,23 +1,39 @@
 """Connections to the replica: read only, each statement bounded in time, each transaction short."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from leadq_dagster.replica.errors import translate
 from leadq_dagster.replica.infinite_dates import forgive_infinite_dates
+from leadq_dagster.replica.mysql_dates import CONVERSIONS
 
 Answer = TypeVar("Answer")
 
 CONNECT_TIMEOUT_SECONDS = 10
-# How much longer than a statement may take the socket waits: it is for a server that went silent.
-SILENCE_MARGIN_SECONDS = 10
 POOL_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class _Limits:
+    statement_seconds: int
+    connect_seconds: int
+
+    @property
+    def silence_seconds(self) -> int:
+        """How long a socket waits for a server that went silent: longer than any statement may take."""
+        return self.statement_seconds + self.connect_seconds
+
+    @property
+    def pool_seconds(self) -> float:
+        """How long to wait for a connection in use: by then, who waits at a silent server has given up."""
+        return min(POOL_TIMEOUT_SECONDS, self.silence_seconds + self.connect_seconds)
 
 
 class Session:
@@ -27,19 +43,29 @@ class Session:
     and the ends of transactions are not counted: their number says nothing about the work.
     """
 
-    def __init__(self, url: URL, *, statement_timeout_seconds: int, pool_size: int) -> None:
+    def __init__(
+        self,
+        url: URL,
+        *,
+        statement_timeout_seconds: int,
+        pool_size: int,
+        connect_timeout_seconds: int = CONNECT_TIMEOUT_SECONDS,
+    ) -> None:
         self._lock = Lock()
         self._queries = 0
+        limits = _Limits(statement_timeout_seconds, connect_timeout_seconds)
         self._engine = create_engine(
             url,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=POOL_TIMEOUT_SECONDS,
+            pool_timeout=limits.pool_seconds,
             pool_pre_ping=True,  # heals connections that the server cut while they were idle
             hide_parameters=True,
-            connect_args=_connect_arguments(url, statement_timeout_seconds),
+            connect_args=_connect_arguments(url, limits),
         )
-        _set_up_each_connection(self._engine, statement_timeout_seconds)
+        if url.get_backend_name() == "mysql":
+            event.listen(self._engine, "do_connect", _connect_mysql)
+        _set_up_each_connection(self._engine, limits.statement_seconds)
         event.listen(self._engine, "before_cursor_execute", self._count)
 
     @property
@@ -69,25 +95,40 @@ class Session:
             self._queries += 1
 
 
-def _connect_arguments(url: URL, statement_timeout_seconds: int) -> dict[str, Any]:
-    silence_seconds = statement_timeout_seconds + SILENCE_MARGIN_SECONDS
+def _connect_arguments(url: URL, limits: _Limits) -> dict[str, Any]:
     if url.get_backend_name() == "mysql":
-        always: dict[str, Any] = {"charset": "utf8mb4"}
+        always: dict[str, Any] = {"charset": "utf8mb4", "conv": CONVERSIONS}
         unless_in_the_url = {
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": silence_seconds,
-            "write_timeout": silence_seconds,
+            "connect_timeout": limits.connect_seconds,
+            "read_timeout": limits.silence_seconds,
+            "write_timeout": limits.silence_seconds,
             "program_name": "leadq",
         }
     else:
         # After five uses a prepared statement gets a plan that knows no values: one for any window.
         always = {"client_encoding": "utf8", "prepare_threshold": None}
         unless_in_the_url = {
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "keepalives_idle": silence_seconds,
+            "connect_timeout": limits.connect_seconds,
+            "keepalives_idle": limits.silence_seconds,
+            "keepalives_interval": limits.connect_seconds,
+            # No keepalive is sent while something waits to be acknowledged, which may last 15 minutes.
+            "tcp_user_timeout": limits.silence_seconds * 1000,
             "application_name": "leadq",
         }
     return always | {name: value for name, value in unless_in_the_url.items() if name not in url.query}
+
+
+def _connect_mysql(
+    dialect: Dialect, _: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]
+) -> DBAPIConnection:
+    """Connect with the server's greeting awaited no longer than the connection itself.
+
+    PyMySQL's connect_timeout ends where TCP connects; a server that accepts and then says nothing would
+    hold us for as long as it may be silent later.
+    """
+    connection: Any = dialect.connect(*arguments, **options | {"read_timeout": options["connect_timeout"]})
+    connection._read_timeout = options["read_timeout"]  # looked at before each packet; there is no setter
+    return connection  # type: ignore[no-any-return]
 
 
 def _set_up_each_connection(engine: Engine, statement_timeout_seconds: int) -> None:

@@ -1,16 +1,21 @@
 """Connections to the replica: they cannot write, cannot hang, and heal."""
 
+import os
+import socket
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
 
-from leadq_dagster.domain.errors import PermanentError, TransientError
+from leadq_dagster.domain.errors import PermanentError, RefusedError, TransientError
 from leadq_dagster.firm import schema
 from leadq_dagster.replica.address import replica_url
 from leadq_dagster.replica.engine import Replica, open_replica
 from leadq_dagster.replica.session import Session
 from leadq_dagster_tests.replica.rows import TEN, add_users, ids, user, wait_until
+from leadq_dagster_tests.replica.wire import Wire
 from leadq_dagster_tests.servers.databases import ReplicaDatabase
 
 
@@ -162,3 +167,74 @@ def test_opening_connects_to_nothing() -> None:
     """P38: definitions may build a replica without asking it anything."""
     with open_replica("mysql://u:p@127.0.0.1:1/firm") as replica:
         assert replica.queries == 0
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port at which TCP connects and then nobody says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "postgresql"])
+def test_a_server_that_never_greets_is_given_up_after_the_time_to_connect(
+    silent_port: int, scheme: str
+) -> None:
+    """By default it would be 10 seconds. PostgreSQL's driver waits 2 seconds at least."""
+    url = f"{scheme}://u:p@127.0.0.1:{silent_port}/firm"
+    started = time.monotonic()
+    with (
+        open_replica(url, connect_timeout_seconds=1) as replica,
+        pytest.raises(TransientError, match="does not answer"),
+    ):
+        replica.read_users([1])
+    took = time.monotonic() - started
+    assert took < 5
+    assert took >= 1
+
+
+def test_a_statement_may_take_longer_than_connecting(mariadb_db: ReplicaDatabase) -> None:
+    """The bound of the greeting is not left behind on the connection."""
+    limits = {"statement_timeout_seconds": 30, "connect_timeout_seconds": 1}
+    session = Session(replica_url(mariadb_db.url), pool_size=1, **limits)
+    assert session.read(lambda connection: connection.scalar(sa.text("SELECT SLEEP(1.2)"))) == 0
+    session.close()
+
+
+def test_a_server_that_goes_silent_is_given_up_after_both_times(mariadb_db: ReplicaDatabase) -> None:
+    """P6: an idle connection in the pool leads to a host that is gone; another try connects anew."""
+    with (
+        Wire(mariadb_db.url) as wire,
+        open_replica(
+            wire.url, statement_timeout_seconds=1, connect_timeout_seconds=1, pool_size=1
+        ) as replica,
+    ):
+        assert replica.read_users([1]) == []
+        wire.cut()
+        started = time.monotonic()
+        with pytest.raises(TransientError, match="does not answer"):
+            replica.read_users([1])
+        assert time.monotonic() - started < 8  # 2 for the ping, 1 for connecting; by default 40 and 10
+        wire.mend()
+        assert replica.read_users([1]) == []
+
+
+def test_postgres_sockets_are_given_up_by_the_kernel(postgres_db: ReplicaDatabase) -> None:
+    """What waits to be acknowledged by a silent host would be sent again for a quarter of an hour."""
+    session = Session(
+        replica_url(postgres_db.url), statement_timeout_seconds=3, connect_timeout_seconds=2, pool_size=1
+    )
+
+    def options(connection: sa.Connection) -> list[int]:
+        with socket.socket(fileno=os.dup(connection.connection.fileno())) as wire:
+            names = (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
+            return [wire.getsockopt(socket.IPPROTO_TCP, name) for name in names]
+
+    assert session.read(options) == [5000, 5, 2]
+    session.close()
+
+
+@pytest.mark.parametrize("limit", ["statement_timeout_seconds", "connect_timeout_seconds", "pool_size"])
+def test_a_bound_of_nothing_is_refused(limit: str) -> None:
+    with pytest.raises(RefusedError, match="time-outs"):
+        open_replica("mysql://u:p@127.0.0.1:1/firm", **{limit: 0})
