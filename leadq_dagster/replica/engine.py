@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from leadq_dagster.domain.errors import RefusedError
 from leadq_dagster.domain.facts import SourceUser, UserFacts
+from leadq_dagster.domain.lead import SourceLead
 from leadq_dagster.domain.windows import Window
-from leadq_dagster.replica import facts, indexes
+from leadq_dagster.replica import facts, indexes, leads
 from leadq_dagster.replica.address import replica_url
 from leadq_dagster.replica.claims import ClaimReader
 from leadq_dagster.replica.heartbeat import Heartbeat, Observation
@@ -97,6 +98,13 @@ class Replica:
         Requirements are read for users with a signature only; the rule decides the others without.
         """
         return facts.read_facts(self._session, users, self._users.batch_rows, self._users.zone)
+
+    def read_leads(self, user_ids: Sequence[int]) -> list[SourceLead]:
+        """What `read_users` and `read_facts` tell of these ids, each once, and their contacts; one statement.
+
+        In the order asked for; those the replica does not show are absent.
+        """
+        return leads.read_leads(self._session, user_ids, self._users.batch_rows, self._users.zone)
 
     def users_of_changed_claims(self, window: Window) -> Iterator[dict[int, datetime]]:
         """The users of claims created or updated in `window`, with that instant; a user may come twice."""

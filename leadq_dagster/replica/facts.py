@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -14,6 +15,14 @@ from leadq_dagster.replica.session import Session
 from leadq_dagster.replica.tables import claim_requirements, claims
 from leadq_dagster.replica.times import to_utc
 
+# What a requirement is made from, besides its claim's status.
+REQUIREMENT_COLUMNS = (
+    claim_requirements.c.type,
+    claim_requirements.c.status,
+    claim_requirements.c.claim_requirement_reason,
+    claim_requirements.c.updated_at,
+)
+
 _OF_THESE_USERS = claims.c.user_id.in_(bindparam("user_ids", expanding=True))
 
 # Row by row, not GROUP BY status: MariaDB's collations put `cancelled` and `cáncelled` into one group
@@ -21,14 +30,7 @@ _OF_THESE_USERS = claims.c.user_id.in_(bindparam("user_ids", expanding=True))
 _CLAIMS = select(claims.c.user_id, claims.c.status).where(_OF_THESE_USERS)
 
 _REQUIREMENTS = (
-    select(
-        claims.c.user_id,
-        claims.c.status.label("claim_status"),
-        claim_requirements.c.type,
-        claim_requirements.c.status,
-        claim_requirements.c.claim_requirement_reason.label("reason"),
-        claim_requirements.c.updated_at,
-    )
+    select(claims.c.user_id, claims.c.status, *REQUIREMENT_COLUMNS)
     .join_from(claims, claim_requirements, claim_requirements.c.claim_id == claims.c.id)
     .where(_OF_THESE_USERS)
 )
@@ -69,18 +71,27 @@ def _read(connection: Connection, users: Sequence[SourceUser], zone: tzinfo) -> 
     read = _Read(Counter(), Counter(), defaultdict(list))
     for user_id, status in connection.execute(_CLAIMS, {"user_ids": [user.user_id for user in users]}):
         read.total[user_id] += 1
-        read.cancelled[user_id] += normalise(status) == CANCELLED
+        read.cancelled[user_id] += is_cancelled(status)
     # The rule never looks at the requirements of a user without a signature, and most users have none.
     signed = [user.user_id for user in users if user.has_signature]
     if signed:
-        for row in connection.execute(_REQUIREMENTS, {"user_ids": signed}):
-            read.requirements[row.user_id].append(
-                Requirement(
-                    type=normalise(row.type),
-                    status=normalise(row.status),
-                    reason=normalise(row.reason),
-                    claim_is_cancelled=normalise(row.claim_status) == CANCELLED,
-                    updated_at=to_utc(row.updated_at, zone),
-                )
-            )
+        for user_id, claim_status, *columns in connection.execute(_REQUIREMENTS, {"user_ids": signed}):
+            read.requirements[user_id].append(source_requirement(columns, claim_status, zone))
     return read
+
+
+def source_requirement(columns: Sequence[Any], claim_status: str | None, zone: tzinfo) -> Requirement:
+    """The requirement of a row's REQUIREMENT_COLUMNS, in their order, on a claim of that status."""
+    kind, status, reason, updated_at = columns
+    return Requirement(
+        type=normalise(kind),
+        status=normalise(status),
+        reason=normalise(reason),
+        claim_is_cancelled=is_cancelled(claim_status),
+        updated_at=to_utc(updated_at, zone),
+    )
+
+
+def is_cancelled(claim_status: str | None) -> bool:
+    """Whether a claim of that status is cancelled, however it is spelled."""
+    return normalise(claim_status) == CANCELLED

@@ -1,5 +1,6 @@
 """Connections to the replica: read only, each statement bounded in time, each transaction short."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
@@ -18,6 +19,7 @@ Answer = TypeVar("Answer")
 
 CONNECT_TIMEOUT_SECONDS = 10
 POOL_TIMEOUT_SECONDS = 30
+_LOGGING_NAME = "replica"
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ class Session:
             pool_timeout=limits.pool_seconds,
             pool_pre_ping=True,  # heals connections that the server cut while they were idle
             hide_parameters=True,
+            logging_name=_LOGGING_NAME,
             connect_args=_connect_arguments(url, limits),
         )
+        _keep_rows_out_of_logs()
         if url.get_backend_name() == "mysql":
             event.listen(self._engine, "do_connect", _connect_mysql)
         _set_up_each_connection(self._engine, limits.statement_seconds)
@@ -93,6 +97,15 @@ class Session:
     def _count(self, *_: Any) -> None:
         with self._lock:
             self._queries += 1
+
+
+def _keep_rows_out_of_logs() -> None:
+    """At level DEBUG, SQLAlchemy logs each row it reads, `hide_parameters` or not; people are among them."""
+    logging.getLogger(f"sqlalchemy.engine.Engine.{_LOGGING_NAME}").addFilter(_is_no_detail)
+
+
+def _is_no_detail(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
 
 
 def _connect_arguments(url: URL, limits: _Limits) -> dict[str, Any]:

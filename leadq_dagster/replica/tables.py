@@ -1,4 +1,8 @@
-"""The columns of the firm's tables that leadq reads: no name, phone number or address is among them."""
+"""The columns of the firm's tables that leadq reads.
+
+What decisions are made from holds no name, phone number or address. Those are in `users_with_contact`, which
+leads.py alone may read, for the agent who is about to call.
+"""
 
 from sqlalchemy import BigInteger, DateTime, String, column, table
 
@@ -10,6 +14,15 @@ users = table(
     column("current_signature_file_id"),
     column("created_at", DateTime),
     column("updated_at", DateTime),
+)
+
+users_with_contact = table(
+    "users",
+    *(column(each.name, each.type) for each in users.c),
+    column("first_name", String),
+    column("last_name", String),
+    column("phone_number", String),
+    column("email_address", String),
 )
 
 claims = table(

@@ -61,7 +61,7 @@ class UserReader:
         statement = select(*users.c).where(users.c.id.in_(bindparam("user_ids", expanding=True)))
         for chunk in chunks(asked, self.batch_rows):
             for row in self._rows(statement, {"user_ids": chunk}):
-                found[row.id] = _user(row, self.zone)
+                found[row.id] = source_user(row, self.zone)
         return [found[user_id] for user_id in asked if user_id in found]
 
     def _pages(
@@ -88,17 +88,19 @@ class UserReader:
 def _changed(row: AnyRow, window: Window, zone: tzinfo) -> ChangedUser | None:
     """None for a row that only the bounds of a day with a clock change let in."""
     changed_at = instant_in(window, row.created_at, zone) or instant_in(window, row.updated_at, zone)
-    return ChangedUser(_user(row, zone), changed_at) if changed_at else None
+    return ChangedUser(source_user(row, zone), changed_at) if changed_at else None
 
 
-def _user(row: AnyRow, zone: tzinfo) -> SourceUser:
+def source_user(columns: Sequence[Any], zone: tzinfo) -> SourceUser:
+    """The user of a row with the columns of `tables.users`, in their order."""
+    user_id, is_enabled, status, signature, created_at, updated_at = columns
     return SourceUser(
-        user_id=row.id,
-        is_enabled=_is_true(row.is_enabled),
-        status=normalise(row.status),
-        has_signature=bool(str(row.current_signature_file_id or "").strip()),
-        created_at=to_utc(row.created_at, zone),
-        updated_at=to_utc(row.updated_at, zone),
+        user_id=user_id,
+        is_enabled=_is_true(is_enabled),
+        status=normalise(status),
+        has_signature=bool(str(signature or "").strip()),
+        created_at=to_utc(created_at, zone),
+        updated_at=to_utc(updated_at, zone),
     )
 
 

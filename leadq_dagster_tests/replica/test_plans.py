@@ -195,3 +195,23 @@ def test_a_missing_table_is_not_a_missing_index(replica_db: ReplicaDatabase, rep
     schema.claims.drop(replica_db.engine)
     with pytest.raises(PermanentError, match="claims"):
         replica.missing_indexes()
+
+
+def test_a_batch_of_leads_is_looked_up_by_indexes_alone(examined: Examined) -> None:
+    """Fifty of twenty thousand users, all signed, with a claim and a requirement each."""
+    before = examined._handler_reads()
+    assert len(examined.replica.read_leads(range(5, USERS, USERS // 50))) == 50
+    if before is not None:
+        # A key read and the read that finds no more, for each claim and requirement.
+        assert (examined._handler_reads() or 0) - before <= 6 * 50
+        plans = examined.plans("EXPLAIN")
+        assert [plan._mapping["type"] for plan in plans] == ["range", "ref", "ref"]
+        keys = [plan._mapping["key"] for plan in plans]
+        assert keys == ["PRIMARY", "claims_user_id", "claim_requirements_claim_id"]
+        assert not any("join buffer" in (plan._mapping["Extra"] or "") for plan in plans)
+        return
+    text = "\n".join(row[0] for row in examined.plans("EXPLAIN"))
+    assert "Seq Scan" not in text
+    assert "Hash" not in text
+    for index in ("users_pkey", "claims_user_id", "claim_requirements_claim_id"):
+        assert index in text
