@@ -49,7 +49,8 @@ class Truth:
     def see(self, changes: Iterable[Change]) -> None:
         """Learn from changes in the order in which they became visible."""
         for change in changes:
-            self.rows[change.table].setdefault(change.key, {}).update(change.row)
+            rows = self.rows[change.table]
+            rows[change.key] = {**rows.get(change.key, {}), **change.row}
             match change.state:
                 case UserState() as user:
                     self._date(change, user.is_signed)
@@ -59,6 +60,18 @@ class Truth:
                 case RequirementState() as item:
                     self._date(change, item.status == "approved")
                     self._requirements[item.claim_id][item.requirement_id] = item
+
+    def copy(self) -> "Truth":
+        """What is known now, for keeping: what this one learns later does not reach it."""
+        kept = Truth()
+        kept.rows = {table: dict(rows) for table, rows in self.rows.items()}
+        kept.users = dict(self.users)
+        for key, claims in self._claims.items():
+            kept._claims[key] = dict(claims)
+        for claim_id, items in self._requirements.items():
+            kept._requirements[claim_id] = dict(items)
+        kept._succeeded_at = dict(self._succeeded_at)
+        return kept
 
     def enabled_users(self) -> set[int]:
         """Ids of everybody who is enabled."""

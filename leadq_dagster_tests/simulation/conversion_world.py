@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -18,29 +18,21 @@ from leadq_dagster.stages.conversions import ConversionReport
 from leadq_dagster.store.connection import open_store
 from leadq_dagster_tests.servers.databases import ReplicaDatabase
 from leadq_dagster_tests.simulation.agents import Agents
+from leadq_dagster_tests.simulation.detector import Detector
 from leadq_dagster_tests.simulation.hourly import JOBS, QUEUES, Hourly, InterruptedReplica, Job
 from leadq_dagster_tests.simulation.ledger import Ledger
 from leadq_dagster_tests.simulation.worlds import START, World, queues
 from leadq_dagster_tests.stages.discovering import Clock
 from leadq_dagster_tests.stages.failing import Countdown, CutStore, KilledError, When, all_at_once
 
-DAYS = 14
 SIGN_UPS_PER_DAY = 14
 UNDATED_SHARE = 0.02
 LATE_SHARE = 0.5
-# By the seed: where calls bring back nearly nobody, late rows are found by the overlap or not at all.
-RECENT_ACTIVITY_HOURS = (48, 1, 48)
-# Long ones, so that weeks cost seconds.
-HOURS_OF_A_STEP = (14, 20, 26, 40)
-# How long a slow run is at it: others know later things by the time it writes. Shorter than a step.
-SLOW_FOR = timedelta(hours=12)
 # Users at once: of a few, hardly ever one changes meanwhile.
 OVERTAKEN_MIN = 7
-LAGS_IN_HOURS = (0, 0, 0, 0, 0, 1, 20)
-CALLS_OF_A_STEP_MAX = 50
 BATCH_ROWS = 60
-LEFT_FOR_LATER = 0.4
 CUT_AFTER_MAX = 14
+SWEEPS_PER_STEP = 0.3
 
 # What happens to a run, with how often.
 TROUBLES = {
@@ -53,11 +45,42 @@ TROUBLES = {
 }
 
 
+@dataclass(frozen=True)
+class Temper:
+    """What kind of world it is.
+
+    Unpunctual ones have long steps, so that weeks cost seconds, and much of what was missed is met again by a
+    later look. A punctual one runs every window once, right after its end, and calls bring back hardly
+    anybody: there late rows are found by the overlap or not at all.
+    """
+
+    days: int = 14
+    hours_of_a_step: tuple[int, ...] = (14, 20, 26, 40)
+    # How long a slow run is at it: others know later things by the time it writes. Shorter than a step.
+    slow_for: timedelta = timedelta(hours=12)
+    lags_in_hours: tuple[int, ...] = (0, 0, 0, 0, 0, 1, 20)
+    left_for_later: float = 0.4
+    recent_activity_hours: int = 48
+    calls_of_a_step_max: int = 50
+    has_sweeps: bool = False
+    has_two_processes: bool = False
+
+    @classmethod
+    def of(cls, seed: int) -> "Temper":
+        """Every fourth is punctual, every other one swept, every fifth has a second process."""
+        is_second = seed % 5 == 0
+        if seed % 4 == 1:
+            return cls(8, (2, 3, 5), HOUR, (0,), 0.0, 1, 6, False, is_second)
+        return cls(has_sweeps=seed % 2 == 0, has_two_processes=is_second)
+
+
 @dataclass
 class ConversionWorld:
     """A world and what is still to be run in it, by job."""
 
     rng: Random
+    temper: Temper
+    detector: Detector | None
     world: World
     hourly: Hourly
     agents: Agents
@@ -71,7 +94,7 @@ class ConversionWorld:
     def live(self) -> None:
         """Weeks of it, checked at every step; then everything that was left for later, in some order."""
         self.agents.sign_on()
-        while self.world.clock.now < START + timedelta(days=DAYS):
+        while self.world.clock.now < START + timedelta(days=self.temper.days):
             self.step()
         self.stand_still()
         for job in self.shuffled_jobs():
@@ -81,15 +104,17 @@ class ConversionWorld:
     def step(self) -> None:
         """Some hours go by; agents call and remove; the jobs run, or do not."""
         since = self.reached
-        self.reached = now = since + self.rng.choice(HOURS_OF_A_STEP) * HOUR
-        self.live_until(now, self.rng.choice(LAGS_IN_HOURS) * HOUR)
-        self.agents.call(since, self.rng.randint(0, CALLS_OF_A_STEP_MAX))
+        self.reached = now = since + self.rng.choice(self.temper.hours_of_a_step) * HOUR
+        self.live_until(now, self.rng.choice(self.temper.lags_in_hours) * HOUR)
+        self.agents.call(since, self.rng.randint(0, self.temper.calls_of_a_step_max))
         self.agents.deliver()
         self.remove_some()
         for job in self.shuffled_jobs():
             self.waiting[job].append(Window(since, now))
-            if self.rng.random() >= LEFT_FOR_LATER:
+            if self.rng.random() >= self.temper.left_for_later:
                 self.run_waiting(job)
+        if self.temper.has_sweeps and self.rng.random() < SWEEPS_PER_STEP:
+            self.sweep()
         self.ledger.check_step()
 
     def live_until(self, now: datetime, lag: timedelta = timedelta()) -> None:
@@ -199,7 +224,7 @@ class ConversionWorld:
 
     def overtaken(self, job: Job, window: Window) -> None:
         """Between what it read and what it writes hours go by, and others act on what they bring."""
-        until = self.reached + SLOW_FOR
+        until = self.reached + self.temper.slow_for
 
         def act(facts: Sequence[UserFacts]) -> None:
             if len(facts) < OVERTAKEN_MIN or self.world.clock.now == until:
@@ -216,11 +241,38 @@ class ConversionWorld:
         self.note(self.hourly.run(job, window, replica=InterruptedReplica(self.hourly.replica, act)))
 
     def run_with_another(self, job: Job, window: Window) -> None:
-        """Two at once: the same again, or another job over the same hours."""
+        """Two at once: the same again, or another job over the same hours, here or in another process."""
         other = self.rng.choice((job, *JOBS))
-        works = [lambda name=name: self.hourly.run(name, window) for name in (job, other)]
-        assert all_at_once(*works) == []
+        if self.detector:
+            start = self.detector.prepare(self.hourly, other, window)
+            self.counted["two processes at once"] += 1
+        else:
+
+            def start() -> None:
+                self.hourly.run(other, window)
+
+        assert all_at_once(lambda: self.hourly.run(job, window), start) == []
         self.counted["two at once"] += 1
+
+    def sweep(self) -> None:
+        """Recovery comes by: of all stays or the younger ones, killed at times, or with a check beside it."""
+        batch_rows = self.rng.choice((7, BATCH_ROWS))
+        since = self.reached - timedelta(days=3) if self.rng.random() < 0.3 else None
+        if self.rng.random() < 0.3:
+            countdown = Countdown(self.rng.randint(1, CUT_AFTER_MAX))
+            cut = CutStore(self.hourly.store, self.store_url, "after the commit", countdown)
+            with suppress(KilledError):
+                self.hourly.sweep(batch_rows, since, cut)
+                self.counted["killed sweeps"] -= 1
+            self.counted["killed sweeps"] += 1
+        works = [lambda: self.hourly.sweep(batch_rows, since)]
+        if self.rng.random() < 0.3:
+            job, shown = self.rng.choice(JOBS), floor_to_hour(self.world.shown)
+            works.append(lambda: self.hourly.run(job, Window(shown - 20 * HOUR, shown)))
+        assert all_at_once(*works) == []
+        self.counted["sweeps"] += 1
+        if since is None and len(works) == 1:
+            assert self.ledger.missing() == set(), "a sweep left somebody behind"
 
     def note(self, report: ConversionReport | None) -> None:
         """Count the run, and what a check tells."""
@@ -239,19 +291,19 @@ class ConversionWorld:
 @contextmanager
 def begin(seed: int, source: ReplicaDatabase, store_url: str) -> Iterator[ConversionWorld]:
     """The world of this seed on an empty source and an empty store."""
-    rng, clock, counted = Random(seed), Clock(START), Counter[str]()
+    rng, clock, counted, temper = Random(seed), Clock(START), Counter[str](), Temper.of(seed)
     recipe = Recipe(seed, START, SIGN_UPS_PER_DAY, LATE_SHARE, UNDATED_SHARE)
     world = World(open_application(source.engine, recipe), clock)
-    with (
-        open_replica(source.url, now=clock, batch_rows=BATCH_ROWS) as replica,
-        open_store(store_url, pool_size=4) as store,
-    ):
-        recent_activity = RECENT_ACTIVITY_HOURS[seed % 3] * HOUR
-        hourly = Hourly(replica, store, clock, BATCH_ROWS, recent_activity)
+    with ExitStack() as stack:
+        replica = stack.enter_context(open_replica(source.url, now=clock, batch_rows=BATCH_ROWS))
+        store = stack.enter_context(open_store(store_url, pool_size=4))
+        detector = stack.enter_context(Detector(source.url, store_url)) if temper.has_two_processes else None
+        hourly = Hourly(replica, store, clock, BATCH_ROWS, temper.recent_activity_hours * HOUR)
         agents = Agents(store, rng, clock, counted)
         ledger = Ledger(store)
+        waiting: dict[Job, list[Window]] = {job: [] for job in JOBS}
         yield ConversionWorld(
-            rng, world, hourly, agents, ledger, store_url, counted, {job: [] for job in JOBS}
+            rng, temper, detector, world, hourly, agents, ledger, store_url, counted, waiting
         )
 
 

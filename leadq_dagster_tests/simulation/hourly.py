@@ -1,18 +1,22 @@
-"""The four hourly jobs as the simulations run them."""
+"""The four hourly jobs, and the sweep, as the simulations run them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from leadq_dagster.domain.facts import SourceUser, UserFacts
-from leadq_dagster.domain.provenance import Provenance
+from leadq_dagster.domain.provenance import Provenance, Source
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.domain.windows import Window
 from leadq_dagster.replica.engine import Replica
+from leadq_dagster.stages.admission import DiscoveryReport
 from leadq_dagster.stages.conversions import ConversionReport, check_conversions
 from leadq_dagster.stages.new_requirements import discover_new_requirements
 from leadq_dagster.stages.new_users import discover_new_users
+from leadq_dagster.stages.recovery import SweepReport, sweep
 from leadq_dagster.store.connection import Store
 from leadq_dagster_tests.stages.discovering import OVERLAP, Clock
 
@@ -24,16 +28,19 @@ QUEUES: dict[Job, QueueType] = {
 }
 
 
-def run_name(job: Job, window: Window) -> str:
-    """A run's id that tells what was run."""
-    return f"{job} {window.start.isoformat()} {window.end.isoformat()}"
+RECORDED = "SELECT partition_key FROM conversions WHERE dagster_run_id = %s"
 
 
-def hour_of_run(run_id: str, at: datetime) -> tuple[str, str]:
-    """The job of a run, and the partition of its window in which `at` is, or which is nearest to it."""
-    job, start, end = run_id.split()
+def run_name(job: Job, window: Window, serial: int) -> str:
+    """A run's id that tells what was run, and no other's."""
+    return f"{job} {window.start.isoformat()} {window.end.isoformat()} {serial}"
+
+
+def hour_of_run(run_id: str, at: datetime) -> str:
+    """The partition of a run's window in which `at` is, or which is nearest to it."""
+    _, start, end, _ = run_id.split()
     window = Window(datetime.fromisoformat(start), datetime.fromisoformat(end))
-    return job, window.nearest_hour(at).partition_key
+    return window.nearest_hour(at).partition_key
 
 
 class InterruptedReplica(Replica):
@@ -58,13 +65,49 @@ class Hourly:
     clock: Clock
     batch_rows: int
     recent_activity: timedelta
+    serial: Iterator[int] = field(default_factory=itertools.count)
 
     def run(
         self, job: Job, window: Window, *, replica: Replica | None = None, store: Store | None = None
     ) -> ConversionReport | None:
-        """One job over one window, now; a report where it is a check of conversions."""
+        """One job over one window, now; a report where it is a check of conversions.
+
+        Always: what a run that ended well tells is what the ledger has of it, hour by hour.
+        """
         replica, store = replica or self.replica, store or self.store
-        provenance, now = Provenance(job, run_name(job, window)), self.clock.now
+        run_id = run_name(job, window, next(self.serial))
+        report = self._run(job, window, Provenance(job, run_id), replica, store)
+        with self.store.transaction() as cursor:
+            recorded = Counter(key for (key,) in cursor.execute(RECORDED, (run_id,)).fetchall())
+        if isinstance(report, ConversionReport):
+            told = {hour.partition_key: tally.recorded for hour, tally in report.by_hour.items()}
+        else:
+            told = {hour.partition_key: tally.converted for hour, tally in report.by_hour.items()}
+        assert recorded == Counter({key: number for key, number in told.items() if number}), run_id
+        return report if isinstance(report, ConversionReport) else None
+
+    def sweep(
+        self, batch_rows: int, since: datetime | None = None, store: Store | None = None
+    ) -> SweepReport:
+        """Every stay without a conversion is judged, now."""
+        run_id = f"sweep {self.clock.now.isoformat()} {next(self.serial)}"
+        report = sweep(
+            replica=self.replica,
+            store=store or self.store,
+            provenance=Provenance("recovered_conversions", run_id, Source.RECOVERY),
+            now=self.clock.now,
+            batch_rows=batch_rows,
+            since=since,
+        )
+        with self.store.transaction() as cursor:
+            recorded = cursor.execute(RECORDED, (run_id,)).fetchall()
+        assert len(recorded) == len(report.recorded), run_id
+        return report
+
+    def _run(
+        self, job: Job, window: Window, provenance: Provenance, replica: Replica, store: Store
+    ) -> ConversionReport | DiscoveryReport:
+        now = self.clock.now
         if job in QUEUES:
             return check_conversions(
                 QUEUES[job],
@@ -78,5 +121,4 @@ class Hourly:
                 batch_rows=self.batch_rows,
             )
         discover = discover_new_users if job == "new_users" else discover_new_requirements
-        discover(window, replica=replica, store=store, provenance=provenance, now=now, overlap=OVERLAP)
-        return None
+        return discover(window, replica=replica, store=store, provenance=provenance, now=now, overlap=OVERLAP)

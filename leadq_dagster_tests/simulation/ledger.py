@@ -1,7 +1,6 @@
 """The ledger held against the truth: after every step, and at the end."""
 
 from collections import Counter, defaultdict
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,11 +9,11 @@ from leadq_dagster.firm.calls import whose
 from leadq_dagster.firm.truth import Truth
 from leadq_dagster.store.connection import Store
 from leadq_dagster_tests.simulation.agents import REMOVERS
-from leadq_dagster_tests.simulation.hourly import QUEUES, hour_of_run
+from leadq_dagster_tests.simulation.hourly import hour_of_run
 from leadq_dagster_tests.stages.stored import BROKEN_PROMISES
 
 STAYS = """
-SELECT stay.id, stay.user_id, stay.queue_type, stay.entered_at, stay.left_at,
+SELECT stay.id, stay.user_id, stay.queue_type, stay.entered_at, stay.left_at, stay.left_reason,
     line.actor, coalesce(line.id, 0) AS line_id
 FROM call_queue AS stay
 LEFT JOIN queue_transitions AS line ON line.left_stay_id = stay.id
@@ -38,7 +37,6 @@ FROM conversions AS conversion
 JOIN call_queue AS stay ON stay.id = conversion.call_queue_id
 WHERE (stay.user_id, stay.queue_type) <> (conversion.user_id, conversion.previous_queue_type)
 """
-CHECKS = {queue.value: job for job, queue in QUEUES.items()}
 
 
 @dataclass
@@ -52,7 +50,7 @@ class Ledger:
 
     def see(self, now: datetime, truth: Truth) -> None:
         """What the firm shows at this instant, kept until it has been checked."""
-        self.truths[now] = deepcopy(truth)
+        self.truths[now] = truth.copy()
 
     def check_step(self) -> None:
         """Always: each new conversion is what the source showed, and nobody was let go without theirs."""
@@ -114,9 +112,13 @@ class Ledger:
         counted["credited"] += sum(row.primary_agent_id is not None for row in recorded)
         counted["shared"] += sum(bool(row.contributing_agents) for row in recorded)
         for row in recorded:
-            if stays[row.call_queue_id].actor in actors:
+            stay = stays[row.call_queue_id]
+            if stay.actor in actors:
                 counted["closed by a remover before detection"] += 1
-                counted[f"closed by {stays[row.call_queue_id].actor}"] += 1
+                counted[f"closed by {stay.actor}"] += 1
+            elif stay.left_reason == "user_disabled" and stay.left_at < row.detected_at:
+                counted["closed by disabling"] += 1
+            counted["recovered by a sweep"] += row.source == "recovery"
 
     def _check_conversion(self, row: Any, stays: list[Any]) -> None:
         queue, detected_at = row.previous_queue_type, row.detected_at
@@ -133,11 +135,14 @@ class Ledger:
             success.type == "signature_obtained",
             success.type == "requirements_completed",
         )
-        job, partition_key = hour_of_run(row.dagster_run_id, row.converted_at)
-        # Other jobs may notice it too, and name the hour in which they met the user.
-        if success.told_at and job == CHECKS[queue]:
-            assert row.partition_key == partition_key
-        assert row.partition_key is not None
+        if row.source == "recovery":
+            assert row.partition_key is None
+        else:
+            assert row.source == "hourly_check"
+            assert row.partition_key is not None
+            # Where the source has no time, it is the hour in which the user was met.
+            if success.told_at:
+                assert row.partition_key == hour_of_run(row.dagster_run_id, row.converted_at)
 
     def _truths_since(self, instant: datetime) -> list[Truth]:
         """What the firm showed then, and after: a slow run reads later things than its own time."""

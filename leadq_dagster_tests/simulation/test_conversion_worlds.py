@@ -11,14 +11,20 @@ from leadq_dagster_tests.servers.running import Servers
 from leadq_dagster_tests.simulation.agents import REMOVERS
 from leadq_dagster_tests.simulation.many import live_on
 
+# Of these, 1 and 5 fail where a check does not read its overlap again.
 SEEDS = range(1, 7)
 # Seeds that once found something, each with what it was.
 KEPT: tuple[int, ...] = ()
-SEEDS_OF_ALL_TROUBLES = (12, 14)
+SEEDS_OF_ALL_TROUBLES = (12, 14, 17, 20)
 SOMETIMES = (
     "detected late",
     "closed by a remover before detection",
     *(f"closed by {remover.actor}" for remover in REMOVERS),
+    "closed by disabling",
+    "sweeps",
+    "killed sweeps",
+    "recovered by a sweep",
+    "two processes at once",
     "two conversions of one user",
     "departures",
     "races lost",

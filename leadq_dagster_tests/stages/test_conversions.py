@@ -35,6 +35,8 @@ from leadq_dagster_tests.stages.test_two_at_once import WatchedReplica
 OBTAINED, COMPLETED = "signature_obtained", "requirements_completed"
 OUTSTANDING = "outstanding_requests"
 CASE = 8911
+# Of the users of that case, those who signed long ago and owe a document.
+FIRST_SIGNED = 9911
 
 
 def pre_call_validation(on: Discovery, user_id: int) -> None:
@@ -47,45 +49,62 @@ def call_completion(on: Discovery, user_id: int) -> None:
 
 
 def disabling(on: Discovery, user_id: int) -> None:
-    change_user(on.source.engine, user_id, is_enabled=0)
-    check(on)
+    change_user(on.source.engine, user_id, is_enabled=0, updated_at=at("10:20"))
+    check(on, SIGNATURE)
+    check(on, REQUIREMENTS)
 
 
 def operator(on: Discovery, user_id: int) -> None:
     remove(on, user_id, Source.OPERATOR)
 
 
-def signature(on: Discovery, user_id: int) -> None:
-    change_user(on.source.engine, user_id, **SIGNED, updated_at=at("10:20"))
+def success(on: Discovery, user_id: int) -> None:
+    """At 10:20 the user signs; one who has signed long ago has the last document approved."""
+    if user_id < FIRST_SIGNED:
+        change_user(on.source.engine, user_id, **SIGNED, updated_at=at("10:20"))
+    else:
+        change_requirements(on, user_id, status="approved", updated_at=at("10:20"))
 
 
-def an_hourly_check(on: Discovery, _: int) -> None:
-    check(on)
+def hourly_check(on: Discovery, _: int) -> None:
+    check(on, SIGNATURE)
+    check(on, REQUIREMENTS)
 
 
+def call_record(on: Discovery, user_id: int) -> None:
+    call(on, user_id, at=at("09:50"))
+
+
+@pytest.mark.parametrize("first_user", [CASE, FIRST_SIGNED], ids=["signature", "approval"])
 @pytest.mark.parametrize("remover", [pre_call_validation, call_completion, disabling, operator])
-def test_the_case_of_user_8911(discovery: Discovery, remover: Callable[[Discovery, int], None]) -> None:
-    """P1, P2, P3, P13: whoever closes the stay, removal, signature and check in every order: one conversion.
+def test_the_case_of_user_8911(
+    discovery: Discovery, remover: Callable[[Discovery, int], None], first_user: int
+) -> None:
+    """P1, P2, P3, P13: whoever closes the stay, four events in each of their 24 orders: one conversion.
 
-    An agent called at 09:50. The user signs at 10:20. Somebody who does not know of it closes the stay before
-    or after that, so that the hourly check meets a closed stay, an open one, or one that it has seen before.
+    An agent called at 09:50, and the record of it arrives at some time. The user signs, or has the last
+    document approved, at 10:20. Somebody who does not know of it closes the stay before or after that, so
+    that the hourly checks meet a closed stay, an open one, or one that they have seen before.
     """
-    steps = (remover, signature, an_hourly_check)
-    for user_id, order in enumerate(itertools.permutations(steps), start=CASE):
+    of_signature = first_user == CASE
+    steps = (remover, success, hourly_check, call_record)
+    for user_id, order in enumerate(itertools.permutations(steps), start=first_user):
         told = [step.__name__ for step in order]
-        add_queued(discovery, unsigned(user_id))
-        call(discovery, user_id, at=at("09:50"))
+        if not of_signature:
+            add_requirement(discovery, user_id)
+        add_queued(discovery, unsigned(user_id) if of_signature else signed(user_id))
         for step in order:
             step(discovery, user_id)
-        check(discovery)
+        hourly_check(discovery, user_id)
         (conversion,) = ledger(discovery.store_url, user_id)
-        assert (conversion["conversion_type"], conversion["source"]) == (OBTAINED, "hourly_check"), told
+        kind = OBTAINED if of_signature else COMPLETED
+        assert (conversion["conversion_type"], conversion["source"]) == (kind, "hourly_check"), told
         assert conversion["converted_at"] == at("10:20").replace(tzinfo=UTC), told
         latest, other = (2, [1]) if remover is call_completion else (1, [])
         assert (conversion["primary_agent_id"], conversion["contributing_agents"]) == (latest, other), told
         assert (conversion["dagster_run_id"], conversion["partition_key"]) == ("run-1", "2026-03-04-10:00")
         assert queues(discovery.store_url)[user_id] is None, told
-    nothing_changes(discovery.store_url, lambda: check(discovery))
+    nothing_changes(discovery.store_url, lambda: hourly_check(discovery, first_user))
     assert broken_promises(discovery.store_url) == []
 
 
