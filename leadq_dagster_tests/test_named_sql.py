@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
+from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
@@ -60,6 +61,7 @@ def test_the_server_understands_what_is_asked_of_dagsters_tables(empty_database:
     """P39: these are Dagster's, so they are made by Dagster's own description of them."""
     engine = create_engine(make_url(empty_database).set(drivername="postgresql+psycopg"))
     SqlEventLogStorageMetadata.create_all(engine)
+    RunStorageSqlMetadata.create_all(engine)
     engine.dispose()
     with psycopg.connect(empty_database, autocommit=True) as connection:
         for statement in queries(OF_DAGSTER).values():

@@ -1,7 +1,11 @@
-"""Dagster keeps step events for ever; this deletes the old ones and leaves all partitions as they are."""
+"""Dagster keeps step events and planned checks for ever; this deletes what is stale of them.
+
+All partitions stay as they are.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 from dagster import (
@@ -21,29 +25,44 @@ from leadq_dagster.named_sql import queries
 from leadq_dagster.orchestration.resources import Databases
 from leadq_dagster.orchestration.retries import Retries, mapped_failures
 
+SQL = queries("dagster_events")
 PAGE_ROWS = 5_000
 STATEMENT_TIMEOUT = "60s"
 
 
 @dataclass(frozen=True)
 class Page:
-    """What one page of the walk did."""
+    """What one page of the walk did, and whether there may be more to delete behind it."""
 
     deleted: int
     last_id: int | None
-    page_has_old_rows: bool
+    goes_on: bool
 
 
 def delete_old_step_events(url: str, older_than: datetime, page_rows: int = PAGE_ROWS) -> int:
     """Delete the step events before `older_than` (aware) from the Dagster storage at `url`; their number.
 
-    Each page is a transaction of its own, so a run that is killed has lost nothing and begins again. Stops at
-    the first page that is wholly younger. Raises TransientError when the database fails on the way and
-    PermanentError when it holds no event log.
+    Stops at the first page that is wholly younger. Raises as `_walk` does.
     """
-    statement = queries("dagster_events")["delete_old_step_events"]
     # Dagster writes naive UTC.
-    parameters = {"older_than": older_than.astimezone(UTC).replace(tzinfo=None), "page_rows": page_rows}
+    naive = older_than.astimezone(UTC).replace(tzinfo=None)
+    return _walk(url, SQL["delete_old_step_events"], {"older_than": naive, "page_rows": page_rows})
+
+
+def delete_stale_planned_checks(url: str, page_rows: int = PAGE_ROWS) -> int:
+    """Delete what ended runs over ranges left of the checks they carried along; how many rows.
+
+    Raises as `_walk` does.
+    """
+    return _walk(url, SQL["delete_stale_planned_checks"], {"page_rows": page_rows})
+
+
+def _walk(url: str, statement: str, parameters: dict[str, Any]) -> int:
+    """Run the statement page by page; how many rows it deleted.
+
+    Each page is a transaction of its own, so a run that is killed has lost nothing and begins again. Raises
+    TransientError when the database fails on the way and PermanentError when it is not Dagster's.
+    """
     deleted, after_id = 0, 0
     try:
         with (
@@ -55,9 +74,11 @@ def delete_old_step_events(url: str, older_than: datetime, page_rows: int = PAGE
             cursor.execute("SELECT set_config('statement_timeout', %s, false)", [STATEMENT_TIMEOUT])
             while True:
                 page = cursor.execute(statement, {**parameters, "after_id": after_id}).fetchone()
-                if page is None or page.last_id is None or not page.page_has_old_rows:
+                if page is None or page.last_id is None:
                     return deleted
                 deleted, after_id = deleted + page.deleted, page.last_id
+                if not page.goes_on:
+                    return deleted
     except psycopg.errors.UndefinedTable:
         raise PermanentError("DAGSTER_DATABASE_URL names a database without Dagster's tables") from None
     except psycopg.OperationalError as error:
@@ -75,9 +96,16 @@ def housekeeping_job(retries: Retries) -> JobDefinition:
             deleted = delete_old_step_events(dagster_storage_url(databases.settings), older_than)
         context.add_output_metadata({"deleted": deleted, "older_than": older_than.isoformat()})
 
+    @op(description="Deletes what backfills left for each partition and check in Dagster's own storage.")
+    def delete_planned_checks(context: OpExecutionContext, databases: ResourceParam[Databases]) -> None:
+        with mapped_failures(context, retries):
+            deleted = delete_stale_planned_checks(dagster_storage_url(databases.settings))
+        context.add_output_metadata({"deleted": deleted})
+
     @job(name="dagster_housekeeping", description="Keeps Dagster's own storage from growing without end.")
     def dagster_housekeeping() -> None:
         delete_step_events()
+        delete_planned_checks()
 
     return dagster_housekeeping
 

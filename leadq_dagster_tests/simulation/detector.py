@@ -48,7 +48,7 @@ class Detector:
             self._process.communicate()
 
     def prepare(self, hourly: Hourly, job: Job, window: Window) -> Callable[[], None]:
-        """Let the process open all that this run needs; calling the result begins it and waits for its end."""
+        """Let the process open what this run needs; calling the result begins it and waits for its end."""
         process = self._process = self._process or self._start()
         seconds = hourly.recent_activity.total_seconds()
         bounds = (window.start.isoformat(), window.end.isoformat(), hourly.clock.now.isoformat())
