@@ -24,7 +24,10 @@ class QueueType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why the rule decided as it did; written on the stay and in the audit line."""
+    """Why a user is in a queue or in none; written on the stay and in the audit line.
+
+    The last three are not the rule's: an agent's outcome takes a user out, a promised call brings one in.
+    """
 
     NO_SIGNATURE = "no_signature"
     PENDING_REQUIREMENTS = "pending_requirements"
@@ -32,6 +35,13 @@ class Reason(StrEnum):
     USER_CANCELLED = "user_cancelled"
     ALL_CLAIMS_CANCELLED = "all_claims_cancelled"
     NOTHING_OUTSTANDING = "nothing_outstanding"
+    NO_CLAIM = "no_claim"
+    DO_NOT_CONTACT = "do_not_contact"
+    PROMISED_CALL = "promised_call"
+
+
+# Who owes nothing any more is still called back as promised; who may not be called is not.
+KEEPS_A_PROMISE = frozenset({Reason.NOTHING_OUTSTANDING, Reason.ALL_CLAIMS_CANCELLED})
 
 
 @dataclass(frozen=True)
