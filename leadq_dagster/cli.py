@@ -101,7 +101,7 @@ def _swept(since: datetime | None, *, dry_run: bool) -> "SweepReport":
     from rich.progress import Progress
 
     from leadq_dagster.domain.provenance import Provenance, Source
-    from leadq_dagster.orchestration.resources import Databases
+    from leadq_dagster.opening import Databases
     from leadq_dagster.stages.recovery import sweep
 
     settings = load_settings()

@@ -2,6 +2,7 @@
 
 from dagster import Definitions, in_process_executor
 
+from leadq_dagster.opening import Databases
 from leadq_dagster.orchestration import jobs
 from leadq_dagster.orchestration.catch_up import catch_up_condition, catch_up_sensor
 from leadq_dagster.orchestration.conversion_gaps import conversion_gaps_check
@@ -12,7 +13,6 @@ from leadq_dagster.orchestration.housekeeping import housekeeping_job, housekeep
 from leadq_dagster.orchestration.missing_conversions import missing_conversions_sensor
 from leadq_dagster.orchestration.partitions import daily_partitions, hourly_partitions
 from leadq_dagster.orchestration.recovery import recovered_conversions_asset
-from leadq_dagster.orchestration.resources import Databases
 from leadq_dagster.orchestration.retries import Retries
 from leadq_dagster.orchestration.schedules import (
     hourly_check_schedule,

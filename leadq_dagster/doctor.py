@@ -10,7 +10,7 @@ from leadq_dagster.databases import CONNECT_TIMEOUT_SECONDS, dagster_storage_url
 from leadq_dagster.domain.errors import LeadqError
 from leadq_dagster.domain.facts import SourceUser
 from leadq_dagster.domain.windows import Window
-from leadq_dagster.orchestration.resources import Databases
+from leadq_dagster.opening import Databases
 from leadq_dagster.replica.engine import Replica
 from leadq_dagster.settings import Settings
 from leadq_dagster.store import migrations

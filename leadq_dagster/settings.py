@@ -1,7 +1,8 @@
 """Every variable leadq reads, with its unit and default. The only module that reads the environment."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -19,7 +20,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(hide_input_in_errors=True, frozen=True)
 
     replica_database_url: SecretStr | None = Field(
-        default=None, description="The firm's replica: mysql://, mariadb:// or postgresql://; read only."
+        default=None,
+        description="The firm's replica: mysql://, mariadb:// or postgresql://; read only.",
     )
     database_url: SecretStr | None = Field(default=None, description="leadq's store: postgresql://.")
     dagster_database_url: SecretStr | None = Field(
@@ -30,7 +32,9 @@ class Settings(BaseSettings):
         default=True, description="false: the hourly jobs and schedules do nothing and say so."
     )
     recent_activity_hours: int = Field(
-        default=48, ge=1, description="Hours before a window's end in which a call makes a user a candidate."
+        default=48,
+        ge=1,
+        description="Hours before a window's end in which a call makes a user a candidate.",
     )
     discovery_batch_size: int = Field(
         default=5_000,
@@ -53,7 +57,9 @@ class Settings(BaseSettings):
         description="Whose beat counts, by the heartbeat table's server_id; unset: the oldest one.",
     )
     leadq_lag_allowance_seconds: int = Field(
-        default=30, ge=0, description="Assumed replica lag in seconds where there is no heartbeat table."
+        default=30,
+        ge=0,
+        description="Assumed replica lag in seconds where there is no heartbeat table.",
     )
     leadq_replica_timeout_seconds: int = Field(
         default=30, ge=1, description="Longest statement at the replica, in seconds."
@@ -71,7 +77,57 @@ class Settings(BaseSettings):
         default=datetime(2025, 1, 1, tzinfo=UTC), description="The first hourly partition, a full UTC hour."
     )
     leadq_catch_up_hours: int = Field(
-        default=744, ge=1, description="Missed hours up to this age, in hours, are run by themselves."
+        default=744,
+        ge=1,
+        description="Missed hours up to this age, in hours, are run by themselves.",
+    )
+    leadq_desk_host: str = Field(
+        default="127.0.0.1",
+        description="Address that the desk's service listens on; only this machine's by default.",
+    )
+    leadq_desk_port: int = Field(
+        default=8911, ge=0, le=65_535, description="Port of the desk's service; 0: any free one."
+    )
+    leadq_lease_seconds: int = Field(
+        default=300,
+        ge=10,
+        le=3_600,
+        description="How long a lead is an agent's, in seconds, unless extended.",
+    )
+    leadq_lease_max_seconds: int = Field(
+        default=3_600, ge=10, le=86_400, description="Longest extension of a lease, in seconds from now."
+    )
+    leadq_skip_seconds: int = Field(
+        default=300, ge=0, le=86_400, description="How long a lead given back uncalled waits, in seconds."
+    )
+    leadq_unvalidated_leads: Literal["hand_out", "refuse"] = Field(
+        default="hand_out",
+        description="While the replica does not answer: hand_out leads, marked unvalidated, or refuse to.",
+    )
+    leadq_validation_timeout_seconds: int = Field(
+        default=1,
+        ge=1,
+        le=30,
+        description="Longest the desk waits for the replica before a call, in seconds.",
+    )
+    leadq_agent_silence_seconds: int = Field(
+        default=120, ge=10, description="An agent unheard of for so long, in seconds, is offline."
+    )
+    leadq_calling_hours: str = Field(
+        default="00:00-24:00",
+        description="When people are called, such as 08:00-20:00; outside, no lead is handed out.",
+    )
+    leadq_calling_timezone: str = Field(
+        default="UTC", description="Time zone of the calling hours (IANA name)."
+    )
+    leadq_callback_retry_minutes: int = Field(
+        default=15,
+        ge=1,
+        le=1_440,
+        description="An unanswered callback is tried again after so many minutes.",
+    )
+    leadq_callback_retries_max: int = Field(
+        default=1, ge=0, le=10, description="How often an unanswered callback is tried again."
     )
     leadq_event_retention_days: int = Field(
         default=30, ge=1, description="Days for which Dagster's step events are kept."
@@ -82,7 +138,13 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, url: object) -> object:
         return url or None
 
-    @field_validator("leadq_replica_timezone")
+    @field_validator("leadq_calling_hours")
+    @classmethod
+    def _are_hours(cls, text: str) -> str:
+        hours_of(text)
+        return text
+
+    @field_validator("leadq_replica_timezone", "leadq_calling_timezone")
     @classmethod
     def _is_a_time_zone(cls, name: str) -> str:
         try:
@@ -106,6 +168,18 @@ class Settings(BaseSettings):
     def overlap(self) -> timedelta:
         """How far before a window rows are read again."""
         return timedelta(minutes=self.leadq_overlap_minutes)
+
+
+def hours_of(text: str) -> tuple[time, time]:
+    """The start and end of hours such as 08:00-20:00; 24:00 is midnight, as is 00:00.
+
+    Raises ValueError for anything else.
+    """
+    try:
+        start, end = (time.fromisoformat(part.replace("24:00", "00:00")) for part in text.split("-"))
+    except ValueError:
+        raise ValueError("are not hours such as 08:00-20:00") from None
+    return start, end
 
 
 def load_settings() -> Settings:

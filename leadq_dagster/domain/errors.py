@@ -18,3 +18,15 @@ class PermanentError(LeadqError):
 
 class RefusedError(LeadqError):
     """The request itself is not acceptable, and the text says what would be."""
+
+
+class ForbiddenError(RefusedError):
+    """Who asks may not do this."""
+
+
+class NotFoundError(RefusedError):
+    """What the request names does not exist."""
+
+
+class ConflictError(RefusedError):
+    """The request came too late or contradicts another: nothing was moved by it."""

@@ -26,7 +26,7 @@ class QueueType(StrEnum):
 class Reason(StrEnum):
     """Why a user is in a queue or in none; written on the stay and in the audit line.
 
-    The last three are not the rule's: an agent's outcome takes a user out, a promised call brings one in.
+    The last four are not the rule's: an agent's outcome takes a user out, a promised call brings one in.
     """
 
     NO_SIGNATURE = "no_signature"
@@ -38,6 +38,7 @@ class Reason(StrEnum):
     NO_CLAIM = "no_claim"
     DO_NOT_CONTACT = "do_not_contact"
     PROMISED_CALL = "promised_call"
+    PROMISE_ENDED = "promise_ended"
 
 
 # Who owes nothing any more is still called back as promised; who may not be called is not.

@@ -62,9 +62,7 @@ class ScoreChange:
     age: int = 0
 
     def __add__(self, other: "ScoreChange") -> "ScoreChange":
-        return ScoreChange(
-            self.outcome + other.outcome, self.attempts + other.attempts, self.age + other.age
-        )
+        return ScoreChange(self.outcome + other.outcome, self.attempts + other.attempts, self.age + other.age)
 
     @property
     def total(self) -> int:

@@ -22,9 +22,9 @@ from dagster import (
 
 from leadq_dagster.domain.errors import RefusedError
 from leadq_dagster.domain.windows import Window, floor_to_hour
+from leadq_dagster.opening import Databases
 from leadq_dagster.orchestration.conversions import ASSET_OF_QUEUE
 from leadq_dagster.orchestration.listing import as_table
-from leadq_dagster.orchestration.resources import Databases
 from leadq_dagster.orchestration.retries import Retries, mapped_failures
 from leadq_dagster.orchestration.switch import SWITCHED_OFF
 from leadq_dagster.stages.observing import observe

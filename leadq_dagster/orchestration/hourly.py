@@ -26,8 +26,8 @@ from dagster import (
 from leadq_dagster.domain.errors import TransientError
 from leadq_dagster.domain.provenance import Provenance
 from leadq_dagster.domain.windows import Window
+from leadq_dagster.opening import Databases
 from leadq_dagster.orchestration.partitions import window_of_run
-from leadq_dagster.orchestration.resources import Databases
 from leadq_dagster.orchestration.retries import Retries, mapped_failures
 from leadq_dagster.orchestration.switch import say_switched_off
 from leadq_dagster.replica.engine import Replica

@@ -22,7 +22,7 @@ from psycopg.rows import class_row
 from leadq_dagster.databases import CONNECT_TIMEOUT_SECONDS, dagster_storage_url, plain_url
 from leadq_dagster.domain.errors import PermanentError, TransientError
 from leadq_dagster.named_sql import queries
-from leadq_dagster.orchestration.resources import Databases
+from leadq_dagster.opening import Databases
 from leadq_dagster.orchestration.retries import Retries, mapped_failures
 
 SQL = queries("dagster_events")

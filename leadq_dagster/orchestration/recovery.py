@@ -21,10 +21,10 @@ from dagster import (
 )
 
 from leadq_dagster.domain.provenance import Provenance, Source
+from leadq_dagster.opening import Databases
 from leadq_dagster.orchestration.conversions import ASSET_OF_QUEUE, CONVERSIONS_GROUP
 from leadq_dagster.orchestration.listing import as_table
 from leadq_dagster.orchestration.partitions import window_of_run
-from leadq_dagster.orchestration.resources import Databases
 from leadq_dagster.orchestration.retries import Retries, mapped_failures
 from leadq_dagster.orchestration.source_tables import CLAIM_REQUIREMENTS, CLAIMS, USERS
 from leadq_dagster.orchestration.switch import say_switched_off

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
 import psycopg
-from psycopg import Cursor
+from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, namedtuple_row
 from psycopg_pool import ConnectionPool
 
@@ -17,14 +17,23 @@ SET_LIMITS = (
     "SELECT set_config('statement_timeout', %s, true) AS statement,"
     " set_config('idle_in_transaction_session_timeout', %s, true) AS idling"
 )
+# A plan is made once a connection, often while the tables are still empty, and must fit a full one: every
+# statement of the desk finds its rows by an index, one after the other, and is to be planned so.
+SET_SESSION_LIMITS = (
+    "SELECT set_config('statement_timeout', %(limit)s, false),"
+    " set_config('idle_in_transaction_session_timeout', %(limit)s, false),"
+    " set_config('plan_cache_mode', 'force_generic_plan', false),"
+    " set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),"
+    " set_config('enable_mergejoin', 'off', false)"
+)
 
 
 class Store:
     """The store, opened. Every method raises TransientError or PermanentError, never a driver's error."""
 
-    def __init__(self, pool: ConnectionPool, statement_timeout_seconds: int) -> None:
+    def __init__(self, pool: ConnectionPool, limit: str | None) -> None:
         self._pool = pool
-        self._statement_timeout_seconds = statement_timeout_seconds
+        self._limit = limit
 
     def __enter__(self) -> Self:
         return self
@@ -51,31 +60,50 @@ class Store:
             connection.transaction(force_rollback=not keep),
             connection.cursor(row_factory=namedtuple_row) as cursor,
         ):
-            limit = f"{self._statement_timeout_seconds}s"
-            cursor.execute(SET_LIMITS, [limit, limit])
+            if self._limit:
+                cursor.execute(SET_LIMITS, [self._limit, self._limit])
             yield cursor
 
 
 def open_store(url: str, *, statement_timeout_seconds: int = 30, pool_size: int = 4) -> Store:
-    """The store at `url` with at most `pool_size` connections.
+    """The store at `url` with at most `pool_size` connections, fit for a pooler in between.
 
     Raises PermanentError when the URL leads nowhere and TransientError when the server does not answer.
     """
+    # A statement prepared on one server connection is unknown on the next that a pooler hands out.
+    pool = _pool(url, pool_size, prepare_threshold=None, check=ConnectionPool.check_connection)
+    return Store(pool, f"{statement_timeout_seconds}s")
+
+
+def open_direct_store(url: str, *, statement_timeout_seconds: int = 5, pool_size: int = 4) -> Store:
+    """The store for who asks the same few things all day: statements are planned once a connection.
+
+    The time limits are the connection's, and a connection is not tried before it is used: what a cut one was
+    asked is to be asked again. So it leads to the server itself, with no transaction pooler in between.
+    """
+    seconds = f"{statement_timeout_seconds}s"
+
+    def set_limits(connection: Connection[TupleRow]) -> None:
+        connection.execute(SET_SESSION_LIMITS, {"limit": seconds})
+        connection.commit()
+
+    return Store(_pool(url, pool_size, prepare_threshold=1, configure=set_limits), None)
+
+
+def _pool(url: str, size: int, *, prepare_threshold: int | None, **options: Any) -> ConnectionPool:
     with store_errors():
         # A pool hides why it cannot connect; one plain connection first tells.
         psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS).close()
-        pool = ConnectionPool(
+        return ConnectionPool(
             url,
             min_size=1,
-            max_size=pool_size,
+            max_size=size,
             timeout=CONNECT_TIMEOUT_SECONDS,
-            # A statement prepared on one server connection is unknown on the next that a pooler hands out.
             kwargs={
                 "connect_timeout": CONNECT_TIMEOUT_SECONDS,
                 "application_name": "leadq",
-                "prepare_threshold": None,
+                "prepare_threshold": prepare_threshold,
             },
-            check=ConnectionPool.check_connection,
             open=True,
+            **options,
         )
-    return Store(pool, statement_timeout_seconds)

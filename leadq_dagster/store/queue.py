@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 from leadq_dagster.domain.conversion_rule import decide_conversion, has_passed_through
 from leadq_dagster.domain.facts import UserFacts
 from leadq_dagster.domain.provenance import Provenance
-from leadq_dagster.domain.queue_rule import QueueDecision, QueueType, Reason
+from leadq_dagster.domain.queue_rule import KEEPS_A_PROMISE, QueueDecision, QueueType, Reason
 from leadq_dagster.named_sql import queries
 from leadq_dagster.store import conversions
 from leadq_dagster.store.conversions import DueConversion, RecordedConversion, UnconvertedStay
@@ -37,19 +37,37 @@ class Move:
 class Moved:
     """Who moved, with where they are now, the conversions recorded, and whom nobody judged.
 
-    The `overtaken` were moved meanwhile on later knowledge than ours. `before` is where each of the others was.
+    The `overtaken` were moved meanwhile on later knowledge than ours; the `spared` are with an agent.
+    `before` is where each of the others was.
     """
 
     queues: Mapping[int, QueueType | None]
     conversions: Sequence[RecordedConversion]
     overtaken: Set[int] = frozenset()
     before: Mapping[int, QueueType | None] = field(default_factory=dict, compare=False)
+    spared: Set[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class _Standing:
+    """Where a user is; of their live stay, whether an agent has it and whether it is for a promised call
+    only."""
+
     queue: QueueType | None
     is_active: bool
+    is_assigned: bool = False
+    is_promise: bool = False
+
+    def moves_by(self, decision: QueueDecision) -> bool:
+        if not self.is_active or self.queue is decision.queue:
+            return False
+        return not (self.is_promise and decision.reason in KEEPS_A_PROMISE)
+
+    def is_adopted_by(self, decision: QueueDecision) -> bool:
+        """Whether who was there for a promise only belongs there now."""
+        return (
+            self.is_promise and self.queue is decision.queue and decision.reason is not Reason.PROMISED_CALL
+        )
 
 
 def clock(cursor: Cursor[TupleRow]) -> datetime:
@@ -67,6 +85,7 @@ def move_users(
     now: datetime,
     *,
     seen_at: datetime,
+    spare_assigned: bool = False,
 ) -> Moved:
     """Bring each user into the queue where they belong, and record what the facts say they converted to.
 
@@ -76,16 +95,17 @@ def move_users(
     supplied all that they owed since passes through `outstanding_requests`, with a conversion for each.
 
     Who is in the right queue already, is unknown, or is inactive does not move. `seen_at` is when the source
-    was asked, by the store's clock: a user whom somebody moved on later knowledge stays where they are.
+    was asked, by the store's clock: a user whom somebody moved on later knowledge stays where they are. So
+    does, with `spare_assigned`, whom an agent has. A stay for a promised call only is not closed because
+    nothing is owed, ends in no conversion, and is a lead's from the moment the user belongs there.
     """
     standings, overtaken = _lock(cursor, [move.user_id for move in moves], seen_at)
-    current = [move for move in moves if move.user_id in standings]
+    spared = {user_id for user_id, standing in standings.items() if spare_assigned and standing.is_assigned}
+    current = [move for move in moves if move.user_id in standings and move.user_id not in spared]
+    if adopted := [move for move in current if standings[move.user_id].is_adopted_by(move.decision)]:
+        _adopt(cursor, adopted)
     due = _due(conversions.unconverted_stays(cursor, [move.user_id for move in current]), current)
-    moving = [
-        move
-        for move in current
-        if standings[move.user_id].is_active and standings[move.user_id].queue != move.decision.queue
-    ]
+    moving = [move for move in current if standings[move.user_id].moves_by(move.decision)]
     # The conversion first: it keeps the score with which the stay ended, and a new stay starts at 0.
     recorded = conversions.record(cursor, due, provenance, now)
     if recorded:
@@ -96,9 +116,10 @@ def move_users(
     if moving:
         _apply(cursor, moving, standings, provenance, now, seen_at)
     if passing := _passing(cursor, recorded, current, standings):
-        recorded = [*recorded, *_pass_through(cursor, passing, provenance, now, seen_at)]
+        recorded = [*recorded, *_pass_through(cursor, passing, standings, provenance, now, seen_at)]
     before = {user_id: standing.queue for user_id, standing in standings.items()}
-    return Moved({move.user_id: move.decision.queue for move in moving}, recorded, overtaken, before)
+    queues = {move.user_id: move.decision.queue for move in moving}
+    return Moved(queues, recorded, overtaken, before, spared)
 
 
 def _lock(
@@ -106,14 +127,24 @@ def _lock(
 ) -> tuple[dict[int, _Standing], set[int]]:
     """Where each user stands, and who was moved on later knowledge than that of `seen_at`."""
     standings, overtaken = {}, set()
-    for user_id, queue_type, is_active, checked_at in cursor.execute(
-        SQL["lock_users"], {"user_ids": list(user_ids)}
-    ):
+    parameters = {"user_ids": list(user_ids)}
+    users = cursor.execute(SQL["lock_users"], parameters).fetchall()
+    stays = {user_id: rest for user_id, *rest in cursor.execute(SQL["lock_stays"], parameters)}
+    for user_id, queue_type, is_active, checked_at in users:
         if checked_at is None or checked_at <= seen_at:
-            standings[user_id] = _Standing(QueueType(queue_type) if queue_type else None, is_active)
+            queue = QueueType(queue_type) if queue_type else None
+            standings[user_id] = _Standing(queue, is_active, *stays.get(user_id, ()))
         else:
             overtaken.add(user_id)
     return standings, overtaken
+
+
+def _adopt(cursor: Cursor[TupleRow], adopted: Sequence[Move]) -> None:
+    columns = {
+        "user_ids": [move.user_id for move in adopted],
+        "reasons": [move.decision.reason for move in adopted],
+    }
+    cursor.execute(SQL["adopt_stays"], columns)
 
 
 def _due(stays: Iterable[UnconvertedStay], moves: Iterable[Move]) -> list[DueConversion]:
@@ -158,15 +189,24 @@ def _passing(
 def _pass_through(
     cursor: Cursor[TupleRow],
     passing: Sequence[Move],
+    standings: Mapping[int, _Standing],
     provenance: Provenance,
     now: datetime,
     seen_at: datetime,
 ) -> list[RecordedConversion]:
-    """Enter `outstanding_requests` and leave it converted: a stay, a transition each way and a conversion."""
+    """Enter `outstanding_requests` and leave it converted: a stay, a transition each way and a conversion.
+
+    Who is there already for a promised call goes on in that stay.
+    """
     owing = QueueDecision(QueueType.OUTSTANDING_REQUESTS, Reason.PENDING_REQUIREMENTS)
-    entering = [replace(move, decision=owing) for move in passing]
-    nowhere = {move.user_id: _Standing(None, True) for move in passing}
-    _apply(cursor, entering, nowhere, provenance, now, seen_at)
+    owed = [replace(move, decision=owing) for move in passing]
+    there_already = [move for move in owed if standings[move.user_id].is_adopted_by(owing)]
+    entering = [move for move in owed if move not in there_already]
+    if there_already:
+        _adopt(cursor, there_already)
+    nowhere = {move.user_id: _Standing(None, True) for move in entering}
+    if entering:
+        _apply(cursor, entering, nowhere, provenance, now, seen_at)
     stays = conversions.unconverted_stays(cursor, [move.user_id for move in passing])
     recorded = conversions.record(cursor, _due(stays, passing), provenance, now)
     there = {move.user_id: _Standing(QueueType.OUTSTANDING_REQUESTS, True) for move in passing}
@@ -195,6 +235,8 @@ def _apply(
         "seen_at": seen_at,
     }
     left_stays: dict[int, int] = dict(cursor.execute(SQL["close_stays"], columns).fetchall())
+    if any(origin.is_assigned for origin in origins.values()):
+        cursor.execute(SQL["end_assignments"], {"stay_ids": list(left_stays.values()), "now": now})
     entered_stays: dict[int, int] = dict(cursor.execute(SQL["open_stays"], columns).fetchall())
     cursor.execute(SQL["set_queue"], columns)
     columns["left_stay_ids"] = [left_stays.get(user_id) for user_id in user_ids]

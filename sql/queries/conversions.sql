@@ -1,10 +1,11 @@
 -- name: select_unconverted
--- Each user's last stay in each queue, if it has no conversion yet: live, or closed by whomever.
+-- Each user's last stay in each queue, if it has no conversion yet: live, or closed by whomever. A stay opened
+-- for a promised call alone ends in no conversion.
 SELECT stay.user_id, stay.id, stay.queue_type
 FROM (
     SELECT DISTINCT ON (user_id, queue_type) user_id, id, queue_type
     FROM call_queue
-    WHERE user_id = ANY(%(user_ids)s)
+    WHERE user_id = ANY(%(user_ids)s) AND queue_reason <> 'promised_call'
     ORDER BY user_id, queue_type, id DESC
 ) AS stay
 WHERE NOT EXISTS (SELECT FROM conversions WHERE conversions.call_queue_id = stay.id);
@@ -15,7 +16,7 @@ SELECT stay.user_id, EXISTS (SELECT FROM conversions WHERE conversions.call_queu
 FROM (
     SELECT DISTINCT ON (user_id) user_id, id
     FROM call_queue
-    WHERE user_id = ANY(%(user_ids)s) AND queue_type = %(queue_type)s
+    WHERE user_id = ANY(%(user_ids)s) AND queue_type = %(queue_type)s AND queue_reason <> 'promised_call'
     ORDER BY user_id, id DESC
 ) AS stay;
 

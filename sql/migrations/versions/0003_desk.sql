@@ -8,7 +8,6 @@ ALTER TABLE agents
     ADD COLUMN last_seen_at  timestamptz,
     ADD CONSTRAINT an_agents_role_is_from_its_list CHECK (role IN ('agent', 'supervisor'));
 COMMENT ON COLUMN agents.last_seen_at IS 'The agent''s last request of any kind; NULL: none yet.';
-CREATE INDEX available_agents_by_idle_time ON agents (status_since, id) WHERE status = 'available';
 
 -- Stays ------------------------------------------------------------------------------------------------------
 
@@ -25,7 +24,6 @@ CREATE INDEX raised_stays_in_order ON call_queue (reserved_for_agent_id, priorit
     WHERE status = 'pending' AND callback_id IS NOT NULL;
 CREATE UNIQUE INDEX one_live_stay_per_callback ON call_queue (callback_id)
     WHERE status <> 'left' AND callback_id IS NOT NULL;
-CREATE INDEX leases_by_expiry ON call_queue (lease_expires_at) WHERE status = 'assigned';
 
 -- Being assigned or returned moves nobody between queues: only opening and closing a stay are compared with
 -- the user's current queue. Comparing at every assignment would cost the desk a third of its speed.
@@ -76,8 +74,8 @@ CREATE TRIGGER an_assignment_ends_once BEFORE UPDATE ON assignments
         AND (NEW.ended_at, NEW.end_reason) IS DISTINCT FROM (OLD.ended_at, OLD.end_reason)
     ) EXECUTE FUNCTION refuse_second_end();
 
--- What each request was answered, so that asking again with its id gives the same answer. Kept for days, not
--- for ever. What an assignment answered stands in assignments.
+-- What a request was answered that left no other trace, so that asking again with its id gives the same answer.
+-- Kept for days, not for ever. What was handed out stands in assignments, what was reported in call_outcomes.
 CREATE TABLE desk_answers (
     agent_id     bigint NOT NULL CONSTRAINT an_answer_is_to_an_agent REFERENCES agents,
     request_id   text NOT NULL,
@@ -93,10 +91,12 @@ CREATE INDEX answers_by_age ON desk_answers (answered_at);
 ALTER TABLE call_outcomes
     ADD COLUMN assignment_id bigint CONSTRAINT an_outcome_ends_an_assignment REFERENCES assignments,
     ADD COLUMN is_late       boolean NOT NULL DEFAULT false,
+    ADD COLUMN answer        jsonb,
     ADD CONSTRAINT one_outcome_per_assignment UNIQUE (assignment_id),
     -- A request id is its agent's own: two agents may choose the same.
     DROP CONSTRAINT one_outcome_per_request,
     ADD CONSTRAINT one_outcome_per_agent_and_request UNIQUE (agent_id, request_id);
+COMMENT ON COLUMN call_outcomes.answer IS 'What the agent was told: a repeated request is told the same.';
 COMMENT ON COLUMN call_outcomes.is_late IS 'Reported after the lease: the call is recorded, the lead was not moved by it.';
 
 CREATE TABLE score_events (
@@ -119,7 +119,6 @@ CREATE TABLE score_events (
     CONSTRAINT one_score_event_per_stay_and_attempt UNIQUE (call_queue_id, attempt)
 );
 COMMENT ON TABLE score_events IS 'Append-only: what changed a stay''s score. Their sum is the score.';
-CREATE INDEX score_events_of_a_stay ON score_events (call_queue_id, id);
 CREATE TRIGGER a_score_event_is_never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON score_events
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
@@ -129,7 +128,7 @@ CREATE TRIGGER a_score_event_is_never_changed BEFORE UPDATE OR DELETE OR TRUNCAT
 ALTER TABLE callbacks
     DROP COLUMN reserved_agent_id,
     ADD COLUMN call_after timestamptz,
-    ADD COLUMN agreed_in_outcome_id bigint CONSTRAINT a_callback_was_agreed_in_an_outcome REFERENCES call_outcomes;
+    ADD COLUMN agreed_in_assignment_id bigint CONSTRAINT a_callback_was_agreed_in_a_call REFERENCES assignments;
 UPDATE callbacks SET call_after = due_at;
 ALTER TABLE callbacks ALTER COLUMN call_after SET NOT NULL;
 COMMENT ON COLUMN callbacks.due_at IS 'The promised time; it never changes.';
@@ -141,5 +140,3 @@ CREATE TRIGGER a_closed_callback_stays_closed BEFORE UPDATE ON callbacks
     EXECUTE FUNCTION refuse_change();
 CREATE INDEX open_callbacks_by_call_time ON callbacks (call_after, id) WHERE status IN ('pending', 'accepted');
 CREATE INDEX open_callbacks_of_a_user ON callbacks (user_id) WHERE status IN ('pending', 'accepted');
-
-CREATE INDEX live_stays_by_entry ON call_queue (entered_at) WHERE status <> 'left';

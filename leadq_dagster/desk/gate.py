@@ -1,0 +1,59 @@
+"""The gate: before a lead leaves our hands the source is asked, by the one rule, within a bounded time."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from leadq_dagster.domain.errors import LeadqError
+from leadq_dagster.domain.lead import SourceLead
+from leadq_dagster.domain.queue_rule import KEEPS_A_PROMISE, QueueType, Reason, decide_queue
+
+RETRY_AFTER_SECONDS = 5.0
+
+
+class Source(Protocol):
+    """What the desk asks of the replica: many users in one question."""
+
+    def read_leads(self, user_ids: Sequence[int]) -> list[SourceLead]:
+        """These users as the source shows them; those it does not show are absent."""
+        ...
+
+
+@dataclass
+class Gate:
+    """Asks the source, and stops asking for a while when it does not answer: every agent would wait for it.
+
+    `unanswered` counts the questions that got no answer, by the reason that agents are told.
+    """
+
+    source: Source
+    seconds: Callable[[], float] = time.monotonic
+    unanswered: int = 0
+    _closed_until: float = field(default=0.0, init=False)
+
+    def ask(self, user_ids: Sequence[int]) -> dict[int, SourceLead] | None:
+        """These users by id, those that the source shows; None if it could not be asked."""
+        if not user_ids:
+            return {}
+        if self.seconds() < self._closed_until:
+            self.unanswered += 1
+            return None
+        try:
+            leads = self.source.read_leads(user_ids)
+        except LeadqError:
+            self.unanswered += 1
+            self._closed_until = self.seconds() + RETRY_AFTER_SECONDS
+            return None
+        return {lead.facts.user.user_id: lead for lead in leads}
+
+
+def belongs(lead: SourceLead, queue: QueueType, queue_reason: str) -> bool:
+    """Whether a user with these facts is still to be called from this queue.
+
+    A promised call is made even to who owes nothing any more; not to who may not be called.
+    """
+    decision = decide_queue(lead.facts)
+    if decision.queue is queue:
+        return True
+    return queue_reason == Reason.PROMISED_CALL and decision.reason in KEEPS_A_PROMISE

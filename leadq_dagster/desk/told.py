@@ -1,0 +1,42 @@
+"""What an agent was told about an outcome, as it is kept, and told again when the request is repeated."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from leadq_dagster.desk.terms import OutcomeRequest, Recorded
+from leadq_dagster.domain.errors import ConflictError, LeadqError
+from leadq_dagster.store.outcomes import Report
+
+WAITING: Final = "waiting"
+LEFT: Final = "left"
+TOO_LATE: Final = "the lease had ended: the call is recorded, the lead is not moved by it"
+REUSED: Final = "this request id was used for another request: choose a new one"
+
+
+def again(request: OutcomeRequest, report: Report | None) -> Recorded | ConflictError | None:
+    """The answer that the same request got before; None for a new one."""
+    if report is None:
+        return None
+    if (report.assignment_id, report.outcome) != (request.assignment_id, request.outcome):
+        return ConflictError(REUSED)
+    if conflict := report.answer.get("conflict"):
+        return ConflictError(conflict)
+    at = report.answer["next_call_after"]
+    return Recorded(
+        request.assignment_id,
+        report.answer["lead"],
+        datetime.fromisoformat(at).astimezone(UTC) if at else None,
+        report.answer["callback_id"],
+    )
+
+
+def content(answer: Recorded | LeadqError) -> dict[str, Any]:
+    """The answer as JSON keeps it."""
+    if isinstance(answer, LeadqError):
+        return {"conflict": str(answer)}
+    at = answer.next_call_after
+    return {
+        "lead": answer.lead,
+        "next_call_after": at.isoformat() if at else None,
+        "callback_id": answer.callback_id,
+    }

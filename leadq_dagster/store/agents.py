@@ -1,0 +1,108 @@
+"""The agents: who they are, what they do, and when they were last heard of."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+
+from leadq_dagster.domain.queue_rule import QueueType
+from leadq_dagster.named_sql import queries
+
+SQL = queries("agents")
+
+
+class AgentStatus(StrEnum):
+    """What an agent is doing."""
+
+    AVAILABLE = "available"
+    ON_CALL = "on_call"
+    BREAK = "break"
+    OFFLINE = "offline"
+
+
+class Role(StrEnum):
+    """What a token allows: an agent acts as itself, a supervisor also looks at everything."""
+
+    AGENT = "agent"
+    SUPERVISOR = "supervisor"
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An agent, locked for this transaction; `queues` are those they serve, the preferred one first."""
+
+    id: int
+    is_active: bool
+    status: AgentStatus
+    queues: tuple[QueueType, ...]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whom a token belongs to."""
+
+    agent_id: int
+    name: str
+    role: Role
+    is_active: bool
+
+
+def token_hash(token: str) -> bytes:
+    """What is stored of a token: its SHA-256. A token is 32 random bytes, so no salt is needed."""
+    return sha256(token.encode()).digest()
+
+
+def lock(cursor: Cursor[TupleRow], agent_ids: Iterable[int]) -> dict[int, Agent]:
+    """These agents, locked until the transaction ends, in the order of their ids; unknown ones are absent."""
+    rows = cursor.execute(SQL["lock_agents"], {"agent_ids": sorted(set(agent_ids))})
+    return {
+        agent_id: Agent(agent_id, is_active, AgentStatus(status), tuple(map(QueueType, allowed)))
+        for agent_id, is_active, status, allowed in rows
+    }
+
+
+def add(
+    cursor: Cursor[TupleRow], name: str, role: Role, queues: Sequence[QueueType], hashed_token: bytes
+) -> int:
+    """Make an agent; their id."""
+    parameters = {"name": name, "role": role, "allowed_queues": list(queues), "token_hash": hashed_token}
+    row = cursor.execute(SQL["insert_agent"], parameters).fetchone()
+    assert row is not None
+    agent_id: int = row[0]
+    return agent_id
+
+
+def by_token(cursor: Cursor[TupleRow], hashed_token: bytes) -> Identity | None:
+    """Whose token has this hash; None if nobody's."""
+    row = cursor.execute(SQL["select_by_token"], {"token_hash": hashed_token}).fetchone()
+    return Identity(row[0], row[1], Role(row[2]), row[3]) if row else None
+
+
+def mark_seen(
+    cursor: Cursor[TupleRow], agent_ids: Sequence[int], holding: Sequence[int], now: datetime
+) -> None:
+    """These agents have been heard of; the `holding` ones are on a call, the others are no longer."""
+    parameters = {"agent_ids": list(agent_ids), "holding": list(holding), "now": now}
+    cursor.execute(SQL["mark_seen"], parameters)
+
+
+def set_status(cursor: Cursor[TupleRow], agent_id: int, status: AgentStatus, now: datetime) -> None:
+    """The agent does this now; going offline ends their session, anything else begins or goes on with one."""
+    cursor.execute(SQL["set_status"], {"agent_id": agent_id, "status": status, "now": now})
+    if status is AgentStatus.OFFLINE:
+        cursor.execute(SQL["end_sessions"], {"agent_ids": [agent_id], "now": now})
+    else:
+        cursor.execute(SQL["beat_session"], {"agent_id": agent_id, "now": now})
+
+
+def silence(cursor: Cursor[TupleRow], heard_since: datetime, now: datetime) -> list[int]:
+    """Put offline whoever was not heard of since and holds nothing; their ids."""
+    rows = cursor.execute(SQL["silence_agents"], {"heard_since": heard_since, "now": now})
+    silent = [agent_id for (agent_id,) in rows]
+    if silent:
+        cursor.execute(SQL["end_sessions"], {"agent_ids": silent, "now": now})
+    return silent

@@ -1,0 +1,235 @@
+"""Assignments: which lead is with which agent, by which token, until when. The history is never rewritten."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+
+from leadq_dagster.domain.queue_rule import QueueType
+from leadq_dagster.named_sql import queries
+
+SQL = queries("assignments")
+
+
+class EndReason(StrEnum):
+    """How an assignment ended."""
+
+    OUTCOME = "outcome"
+    RELEASED = "released"
+    EXPIRED = "expired"
+    LEFT = "left"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    SNOOZED = "snoozed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Asker:
+    """An agent's request for a lead."""
+
+    agent_id: int
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A lead as it was handed to an agent. `attempts` are all calls to the user so far."""
+
+    id: int
+    agent_id: int
+    request_id: str
+    stay_id: int
+    user_id: int
+    queue: QueueType
+    queue_reason: str
+    priority_score: int
+    lease_token: int
+    assigned_at: datetime
+    lease_expires_at: datetime
+    callback_id: int | None
+    callback_due_at: datetime | None
+    attempts: int
+    last_outcome: str | None
+    last_call_at: datetime | None
+    unvalidated_reason: str | None
+
+
+@dataclass(frozen=True)
+class Held:
+    """An assignment and its stay, locked: whether it is still the stay's, and in time.
+
+    `is_current`: nobody else has got the stay since and it has not been returned. `is_in_time`: the lease
+    has not run out. `attempts` are the stay's calls so far.
+    """
+
+    id: int
+    agent_id: int
+    stay_id: int
+    user_id: int
+    queue: QueueType
+    queue_reason: str
+    lease_token: int
+    callback_id: int | None
+    end_reason: EndReason | None
+    assigned_at: datetime
+    is_current: bool
+    is_in_time: bool
+    has_outcome: bool
+    attempts: int
+
+
+def clock(cursor: Cursor[TupleRow], now: datetime | None) -> tuple[datetime, datetime]:
+    """The time to go by, `now` or else the store's, and the store's own.
+
+    One clock for desks on any number of machines; `now` is for those who live in another time, such as tests.
+    """
+    row = cursor.execute(SQL["select_clock"], {"now": now}).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def clock_and_raised(cursor: Cursor[TupleRow], now: datetime | None) -> tuple[datetime, datetime, bool]:
+    """The clock, and whether a promised call waits that may begin."""
+    row = cursor.execute(SQL["select_clock_and_raised"], {"now": now}).fetchone()
+    assert row is not None
+    return row[0], row[1], row[2]
+
+
+def of_askers(
+    cursor: Cursor[TupleRow], askers: Sequence[Asker]
+) -> tuple[dict[int, Assignment], dict[Asker, Assignment]]:
+    """What these agents hold now, by agent; and what the same requests were given before, by request."""
+    rows = cursor.execute(SQL["select_assignments_of_askers"], _columns(askers))
+    held, given = {}, {}
+    for *columns, is_held in rows:
+        assignment = _assignment(columns)
+        if is_held:
+            held[assignment.agent_id] = assignment
+        else:
+            given[Asker(assignment.agent_id, assignment.request_id)] = assignment
+    return held, given
+
+
+def claim_raised(
+    cursor: Cursor[TupleRow],
+    asker: Asker,
+    queues: Sequence[QueueType],
+    now: datetime,
+    lease_expires_at: datetime,
+) -> Assignment | None:
+    """The first promised call that is this agent's, or nobody's in these queues; None if there is none."""
+    parameters = {
+        "agent_id": asker.agent_id,
+        "request_id": asker.request_id,
+        "queue_types": list(queues),
+        "now": now,
+        "lease_expires_at": lease_expires_at,
+    }
+    row = cursor.execute(SQL["claim_raised"], parameters).fetchone()
+    return _assignment(row[:-1]) if row else None
+
+
+def claim_leads(
+    cursor: Cursor[TupleRow],
+    queue: QueueType,
+    askers: Sequence[Asker],
+    now: datetime,
+    lease_expires_at: datetime,
+    not_called_from: int,
+) -> list[Assignment]:
+    """The first leads of the queue, one for each asker in their order; fewer where there are fewer."""
+    parameters = {
+        **_columns(askers),
+        "queue_type": queue,
+        "leads_max": len(askers),
+        "now": now,
+        "lease_expires_at": lease_expires_at,
+        "not_called_from": not_called_from,
+    }
+    return [_assignment(row[:-1]) for row in cursor.execute(SQL["claim_leads"], parameters)]
+
+
+def peek(
+    cursor: Cursor[TupleRow], queue: QueueType, now: datetime, leads_max: int, not_called_from: int
+) -> list[int]:
+    """The users of the first leads of the queue, taking none."""
+    parameters = {
+        "queue_type": queue,
+        "leads_max": leads_max,
+        "now": now,
+        "not_called_from": not_called_from,
+    }
+    return [user_id for (user_id,) in cursor.execute(SQL["peek_leads"], parameters)]
+
+
+def mark_unvalidated(cursor: Cursor[TupleRow], assignment_ids: Sequence[int], reason: str) -> None:
+    """These were handed out without asking the source, and why."""
+    cursor.execute(SQL["mark_unvalidated"], {"assignment_ids": list(assignment_ids), "reason": reason})
+
+
+def give_back(
+    cursor: Cursor[TupleRow], available_from: Mapping[int, datetime], reason: EndReason, now: datetime
+) -> list[int]:
+    """Return these assignments' stays to the queue, callable from then on; the ids of those still held."""
+    parameters = {
+        "assignment_ids": list(available_from),
+        "available_froms": list(available_from.values()),
+        "end_reason": reason,
+        "now": now,
+    }
+    return [assignment_id for assignment_id, _ in cursor.execute(SQL["return_stays"], parameters)]
+
+
+def expired(cursor: Cursor[TupleRow], now: datetime, rows_max: int) -> dict[int, int]:
+    """Assignments held past their lease with their agents, the longest first; locked until the end."""
+    return dict(cursor.execute(SQL["select_expired"], {"now": now, "rows_max": rows_max}).fetchall())
+
+
+def extend(cursor: Cursor[TupleRow], assignment_id: int, lease_expires_at: datetime) -> datetime | None:
+    """Make the lease last until then, never shorter; its new end, or None if the stay is no longer held."""
+    parameters = {"assignment_id": assignment_id, "lease_expires_at": lease_expires_at}
+    row = cursor.execute(SQL["extend_lease"], parameters).fetchone()
+    return row[0] if row else None
+
+
+def lock(cursor: Cursor[TupleRow], assignment_ids: Sequence[int], now: datetime) -> dict[int, Held]:
+    """These assignments with their stays, locked in the order of the stays; unknown ones are absent."""
+    parameters = {"assignment_ids": list(assignment_ids), "now": now}
+    rows = cursor.execute(SQL["lock_assignments"], parameters).fetchall()
+    return {row[0]: _held(row) for row in rows}
+
+
+def users_of(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> list[int]:
+    """The users whom these assignments are about."""
+    rows = cursor.execute(SQL["select_users_of_assignments"], {"assignment_ids": list(assignment_ids)})
+    return [user_id for (user_id,) in rows]
+
+
+def _columns(askers: Sequence[Asker]) -> dict[str, Any]:
+    return {
+        "agent_ids": [asker.agent_id for asker in askers],
+        "request_ids": [asker.request_id for asker in askers],
+    }
+
+
+def _assignment(columns: Sequence[Any]) -> Assignment:
+    values = list(columns)
+    values[5] = QueueType(values[5])
+    return Assignment(*values)
+
+
+def _held(row: Sequence[Any]) -> Held:
+    (
+        number, agent_id, stay_id, user_id, queue, queue_reason, lease_token, callback_id, end_reason,
+        assigned_at, is_current, is_in_time, has_outcome, attempts,
+    ) = row  # fmt: skip
+    return Held(
+        number, agent_id, stay_id, user_id, QueueType(queue), queue_reason, lease_token, callback_id,
+        EndReason(end_reason) if end_reason else None, assigned_at, is_current, bool(is_in_time), has_outcome,
+        attempts or 0,
+    )  # fmt: skip
