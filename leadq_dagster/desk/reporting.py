@@ -45,14 +45,13 @@ class Reporting:
         ids = [request.assignment_id for request in requests]
         with self.store.transaction() as cursor:
             known = agents.lock(cursor, [request.agent_id for request in requests])
-            before = outcomes.reported(cursor, [(item.agent_id, item.request_id) for item in requests])
             moved_at = outcomes.lock_users(cursor, ids)
             # With the users locked: what an agent reports now is later than whatever moved them before.
             moment, seen_at = assignments.clock(cursor, now)
             held = assignments.lock(cursor, ids, moment)
             answers: list[OutcomeAnswer | None] = [
                 refusal_of_holder(request, known.get(request.agent_id), held.get(request.assignment_id))
-                or told.again(request, before.get((request.agent_id, request.request_id)))
+                or told.again(request, held[request.assignment_id].report)
                 or refusal_of_outcome(request, self.terms, moment)
                 for request in requests
             ]
@@ -61,12 +60,8 @@ class Reporting:
                 for place, request in enumerate(requests)
                 if answers[place] is None
             }
-            for place in _unrecordable(cursor, reports):
-                answers[place] = ConflictError(
-                    "the assignment has its outcome already"
-                    if reports[place].held.has_outcome
-                    else "the call id is that of another call: nothing was recorded"
-                )
+            for place in _foreign(cursor, reports):
+                answers[place] = ConflictError("the call id is that of another call: nothing was recorded")
                 del reports[place]
             true_still = {
                 user_id: lead
@@ -222,16 +217,12 @@ def _call(request: OutcomeRequest, held: Held) -> ReportedCall:
     )
 
 
-def _unrecordable(cursor: Cursor[TupleRow], reports: Mapping[int, _Report]) -> list[int]:
-    """The places of those whose assignment has its outcome, or whose call id is that of another call."""
+def _foreign(cursor: Cursor[TupleRow], reports: Mapping[int, _Report]) -> list[int]:
+    """The places of those whose call id is that of another agent's call, or of a call to another person."""
     named = [report.call for report in reports.values() if report.request.call_id]
     calls = [(call.call_id, call.agent_id, call.user_id) for call in named]
     foreign = outcomes.foreign_calls(cursor, calls) if calls else set()
-    return [
-        place
-        for place, report in reports.items()
-        if report.held.has_outcome or report.call.call_id in foreign
-    ]
+    return [place for place, report in reports.items() if report.call.call_id in foreign]
 
 
 def _still_holding(

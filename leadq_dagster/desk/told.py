@@ -5,28 +5,31 @@ from typing import Any, Final
 
 from leadq_dagster.desk.terms import OutcomeRequest, Recorded
 from leadq_dagster.domain.errors import ConflictError, LeadqError
-from leadq_dagster.store.outcomes import Report
+from leadq_dagster.store.assignments import Report
 
 WAITING: Final = "waiting"
 LEFT: Final = "left"
 TOO_LATE: Final = "the lease had ended: the call is recorded, the lead is not moved by it"
+REPORTED: Final = "the assignment has its outcome already"
 REUSED: Final = "this request id was used for another request: choose a new one"
 
 
 def again(request: OutcomeRequest, report: Report | None) -> Recorded | ConflictError | None:
-    """The answer that the same request got before; None for a new one."""
+    """The answer that the same request got before; None where nothing was reported yet."""
     if report is None:
         return None
-    if (report.assignment_id, report.outcome) != (request.assignment_id, request.outcome):
+    if report.request_id != request.request_id:
+        return ConflictError(REPORTED)
+    if report.outcome != request.outcome:
         return ConflictError(REUSED)
-    if conflict := report.answer.get("conflict"):
+    if conflict := report.told.get("conflict"):
         return ConflictError(conflict)
-    at = report.answer["next_call_after"]
+    at = report.told["next_call_after"]
     return Recorded(
         request.assignment_id,
-        report.answer["lead"],
+        report.told["lead"],
         datetime.fromisoformat(at).astimezone(UTC) if at else None,
-        report.answer["callback_id"],
+        report.told["callback_id"],
     )
 
 

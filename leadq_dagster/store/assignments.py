@@ -9,6 +9,7 @@ from typing import Any
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
+from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.named_sql import queries
 
@@ -60,6 +61,15 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class Report:
+    """The outcome of an assignment as it was reported, by which request, and what the agent was told."""
+
+    request_id: str
+    outcome: Outcome
+    told: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Held:
     """An assignment and its stay, locked: whether it is still the stay's, and in time.
 
@@ -79,7 +89,7 @@ class Held:
     assigned_at: datetime
     is_current: bool
     is_in_time: bool
-    has_outcome: bool
+    report: Report | None
     attempts: int
 
 
@@ -226,10 +236,10 @@ def _assignment(columns: Sequence[Any]) -> Assignment:
 def _held(row: Sequence[Any]) -> Held:
     (
         number, agent_id, stay_id, user_id, queue, queue_reason, lease_token, callback_id, end_reason,
-        assigned_at, is_current, is_in_time, has_outcome, attempts,
+        assigned_at, is_current, is_in_time, reported_by, reported, told, attempts,
     ) = row  # fmt: skip
     return Held(
         number, agent_id, stay_id, user_id, QueueType(queue), queue_reason, lease_token, callback_id,
-        EndReason(end_reason) if end_reason else None, assigned_at, is_current, bool(is_in_time), has_outcome,
-        attempts or 0,
+        EndReason(end_reason) if end_reason else None, assigned_at, is_current, bool(is_in_time),
+        Report(reported_by, Outcome(reported), told or {}) if reported else None, attempts or 0,
     )  # fmt: skip

@@ -19,15 +19,6 @@ SQL = queries("outcomes")
 
 
 @dataclass(frozen=True)
-class Report:
-    """An outcome as it was reported, and what the agent was told."""
-
-    assignment_id: int
-    outcome: Outcome
-    answer: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class ReportedCall:
     """A call that took place, with its outcome. `talk_time_seconds` is None until somebody tells it."""
 
@@ -65,21 +56,6 @@ def foreign_calls(cursor: Cursor[TupleRow], calls: Sequence[tuple[str, int, int]
         "user_ids": [user_id for _, _, user_id in calls],
     }
     return {call_id for (call_id,) in cursor.execute(SQL["select_foreign_calls"], parameters)}
-
-
-def reported(
-    cursor: Cursor[TupleRow], requests: Sequence[tuple[int, str]]
-) -> dict[tuple[int, str], "Report"]:
-    """What the same requests, (agent, request id), reported before, and what they were answered."""
-    parameters = {
-        "agent_ids": [agent_id for agent_id, _ in requests],
-        "request_ids": [request_id for _, request_id in requests],
-    }
-    rows = cursor.execute(SQL["select_reported"], parameters)
-    return {
-        (agent_id, request_id): Report(assignment_id, Outcome(outcome), answer or {})
-        for agent_id, request_id, assignment_id, outcome, answer in rows
-    }
 
 
 def lock_users(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> dict[int, datetime | None]:

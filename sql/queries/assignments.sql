@@ -244,15 +244,17 @@ WHERE assignment.id = %(assignment_id)s AND stay.id = assignment.call_queue_id
 RETURNING stay.lease_expires_at;
 
 -- name: lock_assignments
--- The assignments of these ids with their stays, as they are once nobody else is changing the stays.
+-- The assignments of these ids with their stays, as they are once nobody else is changing the stays, and what was
+-- reported of them: reports are made under the same lock of the agent.
 SELECT assignment.id, assignment.agent_id, stay.id AS stay_id, stay.user_id, stay.queue_type, stay.queue_reason,
     assignment.lease_token, assignment.callback_id, assignment.end_reason, assignment.assigned_at,
     stay.status = 'assigned' AND stay.lease_token = assignment.lease_token AS is_current,
     stay.lease_expires_at > %(now)s AS is_in_time,
-    EXISTS (SELECT FROM call_outcomes WHERE call_outcomes.assignment_id = assignment.id) AS has_outcome,
+    report.request_id AS reported_by, report.outcome AS reported, report.answer AS told,
     (SELECT max(attempt) FROM score_events WHERE score_events.call_queue_id = stay.id) AS attempts
 FROM assignments AS assignment
 JOIN call_queue AS stay ON stay.id = assignment.call_queue_id
+LEFT JOIN call_outcomes AS report ON report.assignment_id = assignment.id
 WHERE assignment.id = ANY(%(assignment_ids)s)
 ORDER BY stay.id
 FOR NO KEY UPDATE OF stay;

@@ -86,6 +86,12 @@ JOIN conversions AS conversion USING (user_id)
 WHERE call.updated_at >= %(since)s
 ORDER BY conversion.id;
 
+-- name: select_recorded_after
+SELECT id, user_id, previous_queue_type, conversion_type, converted_at, detected_at
+FROM conversions
+WHERE id > %(after)s
+ORDER BY id;
+
 -- name: select_unconverted_page
 -- Stays without a conversion by their key, so that one that converts meanwhile moves nobody else's place.
 SELECT id, user_id

@@ -42,17 +42,6 @@ FROM unnest(
     assignment_id, call_id, user_id, agent_id, stay_id, callback_id, request_id, outcome, notes, is_late, answer
 );
 
--- name: select_reported
--- What the same requests reported before.
-SELECT earlier.agent_id, earlier.request_id, earlier.assignment_id, earlier.outcome, earlier.answer
-FROM unnest(%(agent_ids)s::bigint[], %(request_ids)s::text[]) AS asked (agent_id, request_id)
-CROSS JOIN LATERAL (
-    SELECT agent_id, request_id, assignment_id, outcome, answer
-    FROM call_outcomes
-    WHERE agent_id = asked.agent_id AND request_id = asked.request_id
-    LIMIT 1
-) AS earlier;
-
 -- name: lock_scores
 -- First the users, as the door does; then the stays.
 SELECT score.user_id, score.last_queue_check

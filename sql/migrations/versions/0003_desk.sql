@@ -93,9 +93,8 @@ ALTER TABLE call_outcomes
     ADD COLUMN is_late       boolean NOT NULL DEFAULT false,
     ADD COLUMN answer        jsonb,
     ADD CONSTRAINT one_outcome_per_assignment UNIQUE (assignment_id),
-    -- A request id is its agent's own: two agents may choose the same.
-    DROP CONSTRAINT one_outcome_per_request,
-    ADD CONSTRAINT one_outcome_per_agent_and_request UNIQUE (agent_id, request_id);
+    -- A request id is its agent's own, for the assignment that the request is about.
+    DROP CONSTRAINT one_outcome_per_request;
 COMMENT ON COLUMN call_outcomes.answer IS 'What the agent was told: a repeated request is told the same.';
 COMMENT ON COLUMN call_outcomes.is_late IS 'Reported after the lease: the call is recorded, the lead was not moved by it.';
 
