@@ -36,6 +36,10 @@ CREATE CONSTRAINT TRIGGER a_closed_stay_is_not_the_users_current_queue AFTER UPD
     FOR EACH ROW WHEN (NEW.status = 'left' AND OLD.status <> 'left')
     EXECUTE FUNCTION refuse_queue_without_stay();
 
+-- What those guards compared stays as it was compared. Costs the desk nothing: it names neither column.
+CREATE TRIGGER a_stay_keeps_its_user_and_queue BEFORE UPDATE OF user_id, queue_type ON call_queue
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
 -- Assignments ------------------------------------------------------------------------------------------------
 
 -- The history of who held what: a row when a lead is handed out, its end written once.
@@ -73,6 +77,13 @@ CREATE TRIGGER an_assignment_ends_once BEFORE UPDATE ON assignments
         OLD.ended_at IS NOT NULL
         AND (NEW.ended_at, NEW.end_reason) IS DISTINCT FROM (OLD.ended_at, OLD.end_reason)
     ) EXECUTE FUNCTION refuse_second_end();
+
+CREATE TRIGGER what_was_granted_is_never_changed
+    BEFORE UPDATE OF call_queue_id, agent_id, callback_id, request_id, lease_token, priority_score, assigned_at,
+        lease_expires_at
+    ON assignments FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER an_assignment_is_never_deleted BEFORE DELETE OR TRUNCATE ON assignments
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- What a request was answered that left no other trace, so that asking again with its id gives the same answer.
 -- Kept for days, not for ever. What was handed out stands in assignments, what was reported in call_outcomes.
