@@ -108,7 +108,7 @@ class Holding:
         before."""
         with self.store.transaction() as cursor:
             known = agents.lock(cursor, [request.agent_id])
-            earlier = answers.earlier(cursor, [(request.agent_id, request.request_id)])
+            earlier = answers.earlier(cursor, [(request.agent_id, request.request_id)])()
             for answer in earlier.values():
                 if answer.request != what:
                     raise ConflictError(REUSED)

@@ -44,11 +44,14 @@ class Reporting:
         asked_at, leads = self._ask_about_leaving(requests)
         ids = [request.assignment_id for request in requests]
         with self.store.transaction() as cursor:
-            known = agents.lock(cursor, [request.agent_id for request in requests])
-            moved_at = outcomes.lock_users(cursor, ids)
+            # Sent together, and in this order: agents, users, stays are locked so everywhere.
+            locking = agents.locking(cursor, [request.agent_id for request in requests])
+            locking_users = outcomes.locking_users(cursor, ids)
             # With the users locked: what an agent reports now is later than whatever moved them before.
-            moment, seen_at = assignments.clock(cursor, now)
-            held = assignments.lock(cursor, ids, moment)
+            telling = assignments.telling_time(cursor, now)
+            locking_stays = assignments.locking(cursor, ids, now)
+            known, moved_at, clock, held = locking(), locking_users(), telling(), locking_stays()
+            moment, seen_at = clock.now, clock.seen_at
             answers: list[OutcomeAnswer | None] = [
                 refusal_of_holder(request, known.get(request.agent_id), held.get(request.assignment_id))
                 or told.again(request, held[request.assignment_id].report)

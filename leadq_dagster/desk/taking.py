@@ -67,14 +67,18 @@ class Taking:
     def _claim(self, requests: Sequence[TakeRequest], now: datetime | None) -> "_Claim":
         askers = [Asker(request.agent_id, request.request_id) for request in requests]
         with self.store.transaction() as cursor:
-            known = agents.lock(cursor, [request.agent_id for request in requests])
-            moment, seen_at, is_any_raised = assignments.clock_and_raised(cursor, now)
-            held, given = assignments.of_askers(cursor, askers)
-            earlier = answers.earlier(cursor, [(asker.agent_id, asker.request_id) for asker in askers])
+            # Sent together. The agents are locked by the first: what the others read is what is left then.
+            locking = agents.locking(cursor, [request.agent_id for request in requests])
+            telling = assignments.telling_time(cursor, now)
+            holding_and_given = assignments.of_askers(cursor, askers)
+            answered = answers.earlier(cursor, [(asker.agent_id, asker.request_id) for asker in askers])
+            known, clock, earlier = locking(), telling(), answered()
+            held, given = holding_and_given()
+            moment = clock.now
             lapsed = {item.id: moment for item in held.values() if item.lease_expires_at <= moment}
             if lapsed:
                 assignments.give_back(cursor, lapsed, EndReason.EXPIRED, moment)
-            claim = _Claim(moment, seen_at, is_any_raised, [], set())
+            claim = _Claim(moment, clock.seen_at, clock.is_any_raised, [], set())
             wanting: list[int] = []
             for place, (request, asker) in enumerate(zip(requests, askers, strict=True)):
                 agent = known.get(request.agent_id)

@@ -11,6 +11,7 @@ from psycopg.rows import TupleRow
 
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.named_sql import queries
+from leadq_dagster.store.connection import Later
 
 SQL = queries("agents")
 
@@ -56,9 +57,17 @@ def token_hash(token: str) -> bytes:
     return sha256(token.encode()).digest()
 
 
-def lock(cursor: Cursor[TupleRow], agent_ids: Iterable[int]) -> dict[int, Agent]:
+def locking(cursor: Cursor[TupleRow], agent_ids: Iterable[int]) -> Later[dict[int, Agent]]:
     """These agents, locked until the transaction ends, in the order of their ids; unknown ones are absent."""
-    rows = cursor.execute(SQL["lock_agents"], {"agent_ids": sorted(set(agent_ids))})
+    return Later(cursor, SQL["lock_agents"], {"agent_ids": sorted(set(agent_ids))}, _agents)
+
+
+def lock(cursor: Cursor[TupleRow], agent_ids: Iterable[int]) -> dict[int, Agent]:
+    """The same, waited for."""
+    return locking(cursor, agent_ids)()
+
+
+def _agents(rows: Iterable[TupleRow]) -> dict[int, Agent]:
     return {
         agent_id: Agent(agent_id, is_active, AgentStatus(status), tuple(map(QueueType, allowed)))
         for agent_id, is_active, status, allowed in rows
@@ -96,6 +105,13 @@ def set_status(cursor: Cursor[TupleRow], agent_id: int, status: AgentStatus, now
     if status is AgentStatus.OFFLINE:
         cursor.execute(SQL["end_sessions"], {"agent_ids": [agent_id], "now": now})
     else:
+        cursor.execute(SQL["beat_session"], {"agent_id": agent_id, "now": now})
+
+
+def beat(cursor: Cursor[TupleRow], agent_id: int, now: datetime, *, is_online: bool) -> None:
+    """The agent is there; while online their session goes on."""
+    cursor.execute(SQL["mark_there"], {"agent_id": agent_id, "now": now})
+    if is_online:
         cursor.execute(SQL["beat_session"], {"agent_id": agent_id, "now": now})
 
 

@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from leadq_dagster.named_sql import queries
+from leadq_dagster.store.connection import Later
 
 SQL = queries("answers")
 
@@ -24,16 +25,17 @@ class Answer:
     content: Mapping[str, Any]
 
 
-def earlier(cursor: Cursor[TupleRow], requests: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Answer]:
+def earlier(
+    cursor: Cursor[TupleRow], requests: Sequence[tuple[int, str]]
+) -> Later[dict[tuple[int, str], Answer]]:
     """The answers that these requests, (agent, request id), were given before."""
     parameters = {
         "agent_ids": [agent_id for agent_id, _ in requests],
         "request_ids": [request_id for _, request_id in requests],
     }
-    rows = cursor.execute(SQL["select_answers"], parameters)
-    return {
-        (agent_id, request_id): Answer(agent_id, request_id, *rest) for agent_id, request_id, *rest in rows
-    }
+    return Later(
+        cursor, SQL["select_answers"], parameters, lambda rows: {row[:2]: Answer(*row) for row in rows}
+    )
 
 
 def keep(cursor: Cursor[TupleRow], answers: Sequence[Answer], now: datetime) -> None:

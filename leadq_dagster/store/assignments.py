@@ -1,6 +1,6 @@
 """Assignments: which lead is with which agent, by which token, until when. The history is never rewritten."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.named_sql import queries
+from leadq_dagster.store.connection import Later
 
 SQL = queries("assignments")
 
@@ -27,6 +28,16 @@ class EndReason(StrEnum):
     REFUSED = "refused"
     SNOOZED = "snoozed"
     CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time to go by; the store's own, which tells later knowledge from earlier; is a promised call
+    waiting?"""
+
+    now: datetime
+    seen_at: datetime
+    is_any_raised: bool
 
 
 @dataclass(frozen=True)
@@ -93,28 +104,27 @@ class Held:
     attempts: int
 
 
+def telling_time(cursor: Cursor[TupleRow], now: datetime | None) -> Later[Clock]:
+    """The time to go by, `now` or else the store's: one clock for desks on any number of machines."""
+    return Later(cursor, SQL["select_clock"], {"now": now}, lambda rows: Clock(*rows.fetchall()[0]))
+
+
 def clock(cursor: Cursor[TupleRow], now: datetime | None) -> tuple[datetime, datetime]:
-    """The time to go by, `now` or else the store's, and the store's own.
-
-    One clock for desks on any number of machines; `now` is for those who live in another time, such as tests.
-    """
-    row = cursor.execute(SQL["select_clock"], {"now": now}).fetchone()
-    assert row is not None
-    return row[0], row[1]
-
-
-def clock_and_raised(cursor: Cursor[TupleRow], now: datetime | None) -> tuple[datetime, datetime, bool]:
-    """The clock, and whether a promised call waits that may begin."""
-    row = cursor.execute(SQL["select_clock_and_raised"], {"now": now}).fetchone()
-    assert row is not None
-    return row[0], row[1], row[2]
+    """The time to go by and the store's own, waited for."""
+    told = telling_time(cursor, now)()
+    return told.now, told.seen_at
 
 
 def of_askers(
     cursor: Cursor[TupleRow], askers: Sequence[Asker]
-) -> tuple[dict[int, Assignment], dict[Asker, Assignment]]:
+) -> Later[tuple[dict[int, Assignment], dict[Asker, Assignment]]]:
     """What these agents hold now, by agent; and what the same requests were given before, by request."""
-    rows = cursor.execute(SQL["select_assignments_of_askers"], _columns(askers))
+    return Later(cursor, SQL["select_assignments_of_askers"], _columns(askers), _held_and_given)
+
+
+def _held_and_given(
+    rows: Iterable[TupleRow],
+) -> tuple[dict[int, Assignment], dict[Asker, Assignment]]:
     held, given = {}, {}
     for *columns, is_held in rows:
         assignment = _assignment(columns)
@@ -207,11 +217,22 @@ def extend(cursor: Cursor[TupleRow], assignment_id: int, lease_expires_at: datet
     return row[0] if row else None
 
 
-def lock(cursor: Cursor[TupleRow], assignment_ids: Sequence[int], now: datetime) -> dict[int, Held]:
-    """These assignments with their stays, locked in the order of the stays; unknown ones are absent."""
+def locking(
+    cursor: Cursor[TupleRow], assignment_ids: Sequence[int], now: datetime | None
+) -> Later[dict[int, Held]]:
+    """These assignments with their stays, locked in the order of the stays; unknown ones are absent.
+
+    Their leases are judged by `now`, None for the store's time.
+    """
     parameters = {"assignment_ids": list(assignment_ids), "now": now}
-    rows = cursor.execute(SQL["lock_assignments"], parameters).fetchall()
-    return {row[0]: _held(row) for row in rows}
+    return Later(
+        cursor, SQL["lock_assignments"], parameters, lambda rows: {row[0]: _held(row) for row in rows}
+    )
+
+
+def lock(cursor: Cursor[TupleRow], assignment_ids: Sequence[int], now: datetime | None) -> dict[int, Held]:
+    """The same, waited for."""
+    return locking(cursor, assignment_ids, now)()
 
 
 def users_of(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> list[int]:

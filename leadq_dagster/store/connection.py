@@ -1,8 +1,8 @@
 """Connections to the store: a bounded pool, and transactions with a time limit."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any, Generic, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import Connection, Cursor
@@ -10,6 +10,8 @@ from psycopg.rows import TupleRow, namedtuple_row
 from psycopg_pool import ConnectionPool
 
 from leadq_dagster.store.errors import store_errors
+
+Answer = TypeVar("Answer")
 
 CONNECT_TIMEOUT_SECONDS = 10
 # A process that stops within a transaction must not keep its locks for long.
@@ -28,12 +30,35 @@ SET_SESSION_LIMITS = (
 )
 
 
+class Later(Generic[Answer]):
+    """The answer to a statement that has been sent; call it to wait for the answer.
+
+    In a pipelined transaction several statements are on their way at once, and cost one round trip together.
+    """
+
+    def __init__(
+        self,
+        cursor: Cursor[TupleRow],
+        statement: LiteralString,
+        parameters: Mapping[str, Any],
+        read: Callable[[Cursor[TupleRow]], Answer],
+    ) -> None:
+        self._cursor = cursor.connection.cursor()
+        self._cursor.execute(statement, parameters)
+        self._read = read
+
+    def __call__(self) -> Answer:
+        """The answer, once it is here."""
+        return self._read(self._cursor)
+
+
 class Store:
     """The store, opened. Every method raises TransientError or PermanentError, never a driver's error."""
 
-    def __init__(self, pool: ConnectionPool, limit: str | None) -> None:
+    def __init__(self, pool: ConnectionPool, limit: str | None, *, is_pipelined: bool = False) -> None:
         self._pool = pool
         self._limit = limit
+        self._is_pipelined = is_pipelined
 
     def __enter__(self) -> Self:
         return self
@@ -57,6 +82,7 @@ class Store:
         with (
             store_errors(),
             self._pool.connection() as connection,
+            connection.pipeline() if self._is_pipelined else nullcontext(),
             connection.transaction(force_rollback=not keep),
             connection.cursor(row_factory=namedtuple_row) as cursor,
         ):
@@ -78,8 +104,10 @@ def open_store(url: str, *, statement_timeout_seconds: int = 30, pool_size: int 
 def open_direct_store(url: str, *, statement_timeout_seconds: int = 5, pool_size: int = 4) -> Store:
     """The store for who asks the same few things all day: statements are planned once a connection.
 
-    The time limits are the connection's, and a connection is not tried before it is used: what a cut one was
-    asked is to be asked again. So it leads to the server itself, with no transaction pooler in between.
+    Within a transaction statements are sent without waiting for those before; whoever wants rows waits for
+    those. The time limits are the connection's, and a connection is not tried before it is used: what a cut
+    one was asked is to be asked again. So it leads to the server itself, with no transaction pooler in
+    between.
     """
     seconds = f"{statement_timeout_seconds}s"
 
@@ -87,7 +115,8 @@ def open_direct_store(url: str, *, statement_timeout_seconds: int = 5, pool_size
         connection.execute(SET_SESSION_LIMITS, {"limit": seconds})
         connection.commit()
 
-    return Store(_pool(url, pool_size, prepare_threshold=1, configure=set_limits), None)
+    pool = _pool(url, pool_size, prepare_threshold=1, configure=set_limits)
+    return Store(pool, None, is_pipelined=True)
 
 
 def _pool(url: str, size: int, *, prepare_threshold: int | None, **options: Any) -> ConnectionPool:

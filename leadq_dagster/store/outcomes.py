@@ -14,6 +14,7 @@ from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.domain.queue_rule import Reason
 from leadq_dagster.domain.score_rules import ScoreChange
 from leadq_dagster.named_sql import queries
+from leadq_dagster.store.connection import Later
 
 SQL = queries("outcomes")
 
@@ -58,12 +59,15 @@ def foreign_calls(cursor: Cursor[TupleRow], calls: Sequence[tuple[str, int, int]
     return {call_id for (call_id,) in cursor.execute(SQL["select_foreign_calls"], parameters)}
 
 
-def lock_users(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> dict[int, datetime | None]:
+def locking_users(
+    cursor: Cursor[TupleRow], assignment_ids: Sequence[int]
+) -> Later[dict[int, datetime | None]]:
     """Lock the scores of the users of these assignments, as the door does, before their stays are.
 
     By user, when the knowledge was got by which they were moved last.
     """
-    return dict(cursor.execute(SQL["lock_scores"], {"assignment_ids": list(assignment_ids)}).fetchall())
+    parameters = {"assignment_ids": list(assignment_ids)}
+    return Later(cursor, SQL["lock_scores"], parameters, lambda rows: dict(rows.fetchall()))
 
 
 def record(

@@ -46,6 +46,30 @@ class _CutCursor:
         self.after(self.cursor)
         return answer
 
+    @property
+    def connection(self) -> "_CutConnection":
+        return _CutConnection(self.cursor.connection, self.after)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.cursor, name)
+
+    def __iter__(self) -> Iterator[TupleRow]:
+        return iter(self.cursor)
+
+
+@dataclass
+class _CutConnection:
+    """Its cursors are counted too."""
+
+    connection: psycopg.Connection[TupleRow]
+    after: Callable[[Cursor[TupleRow]], None]
+
+    def cursor(self) -> _CutCursor:
+        return _CutCursor(self.connection.cursor(), self.after)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
 
 @dataclass
 class CutStore(Store):

@@ -1,9 +1,6 @@
 -- name: select_clock
--- The time to go by, and the store's own, which tells later knowledge from earlier.
-SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS now, clock_timestamp() AS seen_at;
-
--- name: select_clock_and_raised
--- The same, and whether a promised call waits that may begin: mostly there is none, and nobody looks further.
+-- The time to go by; the store's own, which tells later knowledge from earlier; and whether a promised call waits
+-- that may begin: mostly there is none, and nobody looks further.
 SELECT clock.now, clock.seen_at,
     EXISTS (
         SELECT FROM call_queue
@@ -249,7 +246,7 @@ RETURNING stay.lease_expires_at;
 SELECT assignment.id, assignment.agent_id, stay.id AS stay_id, stay.user_id, stay.queue_type, stay.queue_reason,
     assignment.lease_token, assignment.callback_id, assignment.end_reason, assignment.assigned_at,
     stay.status = 'assigned' AND stay.lease_token = assignment.lease_token AS is_current,
-    stay.lease_expires_at > %(now)s AS is_in_time,
+    stay.lease_expires_at > coalesce(%(now)s::timestamptz, clock_timestamp()) AS is_in_time,
     report.request_id AS reported_by, report.outcome AS reported, report.answer AS told,
     (SELECT max(attempt) FROM score_events WHERE score_events.call_queue_id = stay.id) AS attempts
 FROM assignments AS assignment
