@@ -203,7 +203,7 @@ def _let_go(
 def _call(request: OutcomeRequest, held: Held) -> ReportedCall:
     """The call as it is recorded. Late: the lease has ended. A lead that left by itself meanwhile is in
     time."""
-    has_left = held.end_reason is EndReason.LEFT
+    has_left = held.end_reason in (EndReason.LEFT, EndReason.INVALID)
     return ReportedCall(
         assignment_id=held.id,
         agent_id=held.agent_id,

@@ -18,12 +18,17 @@ SQL = queries("assignments")
 
 
 class EndReason(StrEnum):
-    """How an assignment ended."""
+    """How an assignment ended.
+
+    `invalid`, `not_found` and `refused` before the agent was told of it: the source was asked and did not have
+    the lead in this queue any more, did not show the user, did not answer.
+    """
 
     OUTCOME = "outcome"
     RELEASED = "released"
     EXPIRED = "expired"
     LEFT = "left"
+    INVALID = "invalid"
     NOT_FOUND = "not_found"
     REFUSED = "refused"
     SNOOZED = "snoozed"

@@ -9,7 +9,7 @@ from psycopg.rows import TupleRow
 
 from leadq_dagster.domain.conversion_rule import decide_conversion, has_passed_through
 from leadq_dagster.domain.facts import UserFacts
-from leadq_dagster.domain.provenance import Provenance
+from leadq_dagster.domain.provenance import Provenance, Source
 from leadq_dagster.domain.queue_rule import KEEPS_A_PROMISE, QueueDecision, QueueType, Reason
 from leadq_dagster.named_sql import queries
 from leadq_dagster.store import conversions
@@ -236,7 +236,9 @@ def _apply(
     }
     left_stays: dict[int, int] = dict(cursor.execute(SQL["close_stays"], columns).fetchall())
     if any(origin.is_assigned for origin in origins.values()):
-        cursor.execute(SQL["end_assignments"], {"stay_ids": list(left_stays.values()), "now": now})
+        is_invalid = provenance.source is Source.PRE_CALL_VALIDATION
+        ending = {"stay_ids": list(left_stays.values()), "end_reason": "invalid" if is_invalid else "left"}
+        cursor.execute(SQL["end_assignments"], {**ending, "now": now})
     entered_stays: dict[int, int] = dict(cursor.execute(SQL["open_stays"], columns).fetchall())
     cursor.execute(SQL["set_queue"], columns)
     columns["left_stay_ids"] = [left_stays.get(user_id) for user_id in user_ids]

@@ -11,8 +11,8 @@ FROM (
 ) AS clock;
 
 -- name: select_assignments_of_askers
--- What these agents hold, and what the same requests were given before. A held stay carries the token of its
--- last assignment.
+-- What these agents hold, and what the same requests were given before: what was taken back before the agent was
+-- told of it was not given. A held stay carries the token of its last assignment.
 SELECT assignment.id, assignment.agent_id, assignment.request_id, assignment.call_queue_id AS stay_id,
     stay.user_id, stay.queue_type, stay.queue_reason, assignment.priority_score, assignment.lease_token,
     assignment.assigned_at,
@@ -31,6 +31,7 @@ FROM (
         SELECT id
         FROM assignments
         WHERE agent_id = asked.agent_id AND request_id = asked.request_id
+            AND (end_reason IS NULL OR end_reason NOT IN ('invalid', 'not_found', 'refused'))
         ORDER BY id DESC
         LIMIT 1
     ) AS given

@@ -40,9 +40,10 @@ WHERE stay.user_id = moving.user_id AND stay.status <> 'left'
 RETURNING stay.user_id, stay.id;
 
 -- name: end_assignments
--- Whoever holds a lead that leaves holds it no longer. By the stay's token, which is that of its last assignment.
+-- Whoever holds a lead that leaves holds it no longer. By the stay's token, which is that of its last assignment,
+-- and never before it began: a run that moves users goes by the time at which it looked.
 UPDATE assignments AS assignment
-SET ended_at = %(now)s, end_reason = 'left'
+SET ended_at = greatest(%(now)s, assignment.assigned_at), end_reason = %(end_reason)s
 FROM call_queue AS stay
 WHERE stay.id = ANY(%(stay_ids)s)
     AND assignment.call_queue_id = stay.id AND assignment.lease_token = stay.lease_token

@@ -59,7 +59,9 @@ CREATE TABLE assignments (
     CONSTRAINT one_assignment_per_stay_and_lease_token UNIQUE (call_queue_id, lease_token),
     CONSTRAINT an_assignment_ends_for_a_reason CHECK ((ended_at IS NULL) = (end_reason IS NULL)),
     CONSTRAINT an_assignments_end_is_from_its_list CHECK (
-        end_reason IN ('outcome', 'released', 'expired', 'left', 'not_found', 'refused', 'snoozed', 'cancelled')
+        end_reason IN (
+            'outcome', 'released', 'expired', 'left', 'invalid', 'not_found', 'refused', 'snoozed', 'cancelled'
+        )
     )
 );
 COMMENT ON COLUMN assignments.lease_expires_at IS 'As granted; the stay has the lease as extended.';

@@ -1,0 +1,1 @@
+"""The assignment desk on real databases, and what its adversaries tried."""
