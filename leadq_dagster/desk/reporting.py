@@ -114,14 +114,11 @@ class Reporting:
                 )
         outcomes.record(
             cursor,
-            [report.call for report in reports],
-            [told.content(report.answer) for report in reports],
+            [(report.call, report.counted, told.content(report.answer)) for report in reports],
+            self.terms.rules.version,
             now,
         )
-        counted = [report.counted for report in reports if report.counted]
-        if counted:
-            outcomes.apply(cursor, counted, self.terms.rules.version, now)
-            settle_callbacks(cursor, [item.call for item in counted], self.terms, now)
+        settle_callbacks(cursor, [report.call for report in reports if report.counted], self.terms, now)
         going = {report.call.user_id: report.leaves for report in reports if report.leaves}
         if going:
             _let_go(cursor, going, leads, now, seen_at)

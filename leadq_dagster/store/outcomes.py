@@ -1,5 +1,4 @@
-"""Outcomes of calls: the call and its outcome are recorded, and the lead moves by the table of
-consequences."""
+"""Outcomes of calls: recorded, and the lead moved by the table of consequences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,52 +71,46 @@ def locking_users(
 
 def record(
     cursor: Cursor[TupleRow],
-    calls: Sequence[ReportedCall],
-    told: Sequence[Mapping[str, Any]],
+    reports: Sequence[tuple[ReportedCall, CountedOutcome | None, Mapping[str, Any]]],
+    rules_version: int,
     now: datetime,
 ) -> None:
-    """Write these calls and their outcomes, with what each agent is told."""
-    columns = {
-        "assignment_ids": [call.assignment_id for call in calls],
-        "agent_ids": [call.agent_id for call in calls],
-        "user_ids": [call.user_id for call in calls],
-        "stay_ids": [call.stay_id for call in calls],
-        "callback_ids": [call.callback_id for call in calls],
-        "request_ids": [call.request_id for call in calls],
-        "call_ids": [call.call_id for call in calls],
-        "outcomes": [call.outcome for call in calls],
-        "started_ats": [call.started_at for call in calls],
-        "talk_times": [call.talk_time_seconds for call in calls],
-        "notes": [call.notes for call in calls],
-        "are_late": [call.is_late for call in calls],
-        "answers": [Jsonb(answer) for answer in told],
-        "now": now,
-    }
-    cursor.execute(SQL["record_calls"], columns)
-    cursor.execute(SQL["record_outcomes"], columns)
+    """Write these calls and their outcomes, with what each agent is told.
+
+    Those that are counted move the score, leave the event that explains it, return the lead to the queue and
+    end the assignment.
+    """
+    rows = [_row(call, counted, told) for call, counted, told in reports]
+    parameters = {"reports": Jsonb(rows), "rules_version": rules_version, "now": now}
+    cursor.execute(SQL["record_outcomes"], parameters)
 
 
-def apply(
-    cursor: Cursor[TupleRow], counted: Sequence[CountedOutcome], rules_version: int, now: datetime
-) -> None:
-    """Move the scores, keep the events that explain them, return the leads to the queue, end the
-    assignments."""
-    columns = {
-        "user_ids": [item.call.user_id for item in counted],
-        "stay_ids": [item.call.stay_id for item in counted],
-        "assignment_ids": [item.call.assignment_id for item in counted],
-        "outcomes": [item.call.outcome for item in counted],
-        "attempts": [item.attempt for item in counted],
-        "outcome_changes": [item.change.outcome for item in counted],
-        "attempt_changes": [item.change.attempts for item in counted],
-        "are_conversations": [item.is_conversation for item in counted],
-        "started_ats": [item.call.started_at for item in counted],
-        "next_calls": [item.next_call_after for item in counted],
-        "rules_version": rules_version,
-        "now": now,
+def _row(call: ReportedCall, counted: CountedOutcome | None, told: Mapping[str, Any]) -> dict[str, Any]:
+    row = {
+        "assignment_id": call.assignment_id,
+        "agent_id": call.agent_id,
+        "user_id": call.user_id,
+        "stay_id": call.stay_id,
+        "callback_id": call.callback_id,
+        "request_id": call.request_id,
+        "call_id": call.call_id,
+        "outcome": call.outcome,
+        "started_at": call.started_at.isoformat(),
+        "talk_time_seconds": call.talk_time_seconds,
+        "notes": call.notes,
+        "is_late": call.is_late,
+        "answer": told,
+        "counted": counted is not None,
     }
-    cursor.execute(SQL["record_score_events"], columns)
-    cursor.execute(SQL["apply_outcomes"], columns)
+    if counted:
+        row |= {
+            "attempt": counted.attempt,
+            "outcome_change": counted.change.outcome,
+            "attempt_change": counted.change.attempts,
+            "is_conversation": counted.is_conversation,
+            "next_call_after": counted.next_call_after.isoformat(),
+        }
+    return row
 
 
 def suppress(cursor: Cursor[TupleRow], reasons: Mapping[int, Reason], now: datetime) -> None:

