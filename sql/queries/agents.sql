@@ -24,7 +24,7 @@ ORDER BY id;
 UPDATE agents SET is_active = false, status = 'offline', updated_at = %(now)s WHERE id = %(agent_id)s RETURNING id;
 
 -- name: set_token
-UPDATE agents SET token_hash = %(token_hash)s, updated_at = %(now)s WHERE id = %(agent_id)s RETURNING id;
+UPDATE agents SET token_hash = %(token_hash)s, is_active = true, updated_at = %(now)s WHERE id = %(agent_id)s RETURNING id;
 
 -- name: mark_seen
 -- Whoever holds a lead is on a call; who held one and does no longer is available again; a break is their own.
@@ -51,6 +51,9 @@ SET status = %(status)s,
     last_seen_at = %(now)s,
     updated_at = %(now)s
 WHERE id = %(agent_id)s;
+
+-- name: mark_there
+UPDATE agents SET last_seen_at = %(now)s WHERE id = %(agent_id)s;
 
 -- name: beat_session
 INSERT INTO agent_sessions AS session (agent_id, started_at, last_heartbeat_at)

@@ -1,0 +1,1 @@
+"""The desk over HTTP: one FastAPI application for the agents' screens and the supervisors."""

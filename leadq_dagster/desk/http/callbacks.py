@@ -1,0 +1,5 @@
+"""Callbacks over HTTP."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,58 @@
+"""What every route of the application shares: the desk, whose tokens are whose, and the counts."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Generic, TypeVar
+
+from starlette.requests import Request
+
+from leadq_dagster.desk.desk import AssignmentDesk
+from leadq_dagster.desk.http.identity import Tokens
+from leadq_dagster.desk.http.meters import Meters
+from leadq_dagster.store.agents import Identity
+from leadq_dagster.store.levels import Levels
+
+Told = TypeVar("Told")
+LEVELS_SECONDS = 5.0
+DIFFERENCES_SECONDS = 30.0
+
+
+@dataclass
+class Kept(Generic[Told]):
+    """An answer that is asked for anew once it is `lasts_seconds` old, by one thread at a time."""
+
+    ask: Callable[[], Told]
+    lasts_seconds: float
+    seconds: Callable[[], float] = time.monotonic
+    _answer: tuple[Told, float] | None = field(default=None, init=False)
+    _asking: Lock = field(default_factory=Lock, init=False)
+
+    def __call__(self) -> Told:
+        """The answer. Raises what asking raises, and asks again the next time."""
+        with self._asking:
+            if self._answer is None or self.seconds() >= self._answer[1]:
+                self._answer = (self.ask(), self.seconds() + self.lasts_seconds)
+            return self._answer[0]
+
+
+class Service:
+    """One running service on a desk. `differences` names what the store's schema has otherwise."""
+
+    def __init__(self, desk: AssignmentDesk, differences: Callable[[], Sequence[str]]) -> None:
+        self.desk = desk
+        self.tokens = Tokens(desk.store)
+        self.meters = Meters()
+        self.levels: Kept[Levels] = Kept(desk.levels, LEVELS_SECONDS)
+        self.differences: Kept[Sequence[str]] = Kept(differences, DIFFERENCES_SECONDS)
+
+    async def identify(self, request: Request) -> Identity:
+        """Who sent this request; raises ProblemError 401 or 403."""
+        return await self.tokens.identify(request)
+
+
+def service_of(request: Request) -> Service:
+    """The service that this request came to."""
+    service: Service = request.app.state.service
+    return service

@@ -1,0 +1,166 @@
+"""`leadq serve`: the desk's HTTP service as one process, or as several on one socket.
+
+Processes share nothing but PostgreSQL, and for the metrics of one service a folder of counters.
+"""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import ExitStack, contextmanager
+from multiprocessing import connection, parent_process
+from threading import Thread
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from leadq_dagster.databases import store_url
+from leadq_dagster.desk.http.app import create_app
+from leadq_dagster.desk.http.meters import RACE
+from leadq_dagster.desk.http.record import note_failure
+from leadq_dagster.domain.errors import LeadqError, PermanentError, RefusedError
+from leadq_dagster.opening import Databases
+from leadq_dagster.settings import Settings, load_settings
+from leadq_dagster.store import migrations
+
+FINISH_SECONDS = 20
+BACKLOG = 2048
+COUNTERS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def serve(settings: Settings, processes: int, announce: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM, then finish the requests in flight and close the desk.
+
+    `announce` is told the address, once connections to it are accepted. Raises PermanentError when the
+    store's schema is not what the migrations give, and RefusedError when the address is not to be had.
+    """
+    if differences := migrations.check(store_url(settings)):
+        raise PermanentError("the store is not as this version of leadq needs it:\n" + "\n".join(differences))
+    with _listening(settings.leadq_desk_host, settings.leadq_desk_port) as listener:
+        if processes == 1:
+            app = app_by_settings()
+            announce(_address(listener))
+            with _stops_quietly():
+                uvicorn.Server(_config(app)).run(sockets=[listener])
+            return
+        announce(_address(listener))
+        with tempfile.TemporaryDirectory(prefix="leadq-counters-") as folder:
+            os.environ[COUNTERS_FOLDER] = folder
+            try:
+                config = _config(f"{__name__}:worker_app", workers=processes, factory=True)
+                Multiprocess(config, sockets=[listener]).run()
+            finally:
+                del os.environ[COUNTERS_FOLDER]
+
+
+def worker_app() -> FastAPI:
+    """The application of one of several processes; it stops when the process that started it is gone."""
+    parent = parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            connection.wait([parent.sentinel])
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        Thread(target=follow, name="leadq-parent", daemon=True).start()
+    try:
+        return app_by_settings()
+    except LeadqError as error:
+        # Another one is started in its place, and again until the databases answer.
+        note_failure(error)
+        raise SystemExit(1) from None
+
+
+def app_by_settings() -> FastAPI:
+    """The application on the databases of the settings; it closes them when it stops."""
+    settings = load_settings()
+    with ExitStack() as stack:
+        desk = stack.enter_context(Databases(settings).open_desk())
+        opened = stack.pop_all()
+    app = create_app(desk, lambda: migrations.check(store_url(settings)), opened.close)
+    _configure_logs(app.state.service.meters.lost_race)
+    return app
+
+
+def _config(app: Any, **options: Any) -> uvicorn.Config:
+    """What is the same for every process: uvloop and httptools where they are installed."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=FINISH_SECONDS,
+        backlog=BACKLOG,
+        **options,
+    )
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        (family, *_, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise RefusedError(
+            f"cannot listen on {host} port {port}: {error.strerror};"
+            " change LEADQ_DESK_HOST or LEADQ_DESK_PORT"
+        ) from None
+    with listener:
+        listener.set_inheritable(True)
+        yield listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def _stops_quietly() -> Iterator[None]:
+    """A signal that has been obeyed is no failure: uvicorn raises it again once everything is finished."""
+
+    def obeyed(_number: int, _frame: object) -> None: ...
+
+    before = {number: signal.signal(number, obeyed) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _configure_logs(lost_race: Callable[[], None]) -> None:
+    """JSON lines on standard error. Lost races are counted where they are written down."""
+
+    def count_races(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if event["event"] == RACE:
+            lost_race()
+        return event
+
+    structlog.configure(
+        processors=[
+            count_races,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.getLogger("uvicorn").handlers = [_ToStructlog(logging.WARNING)]
+
+
+class _ToStructlog(logging.Handler):
+    """What uvicorn says, without the words of exceptions."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger("uvicorn").warning("server", said=record.getMessage())
