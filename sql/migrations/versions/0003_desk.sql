@@ -134,6 +134,35 @@ COMMENT ON TABLE score_events IS 'Append-only: what changed a stay''s score. The
 CREATE TRIGGER a_score_event_is_never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON score_events
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
+-- Standings --------------------------------------------------------------------------------------------------
+
+-- How each known user stands at an instant, in exactly one class: the one definition, for the counts of all and
+-- for the explanation of one. A view with parameters: PostgreSQL inlines it, so that asking for one user reads one.
+-- Whoever is in no queue counts as converted if the last stay ended so.
+CREATE FUNCTION user_standings(as_of timestamptz, not_called_from integer)
+RETURNS TABLE (user_id bigint, class text, stay_id bigint, available_from timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT score.user_id,
+        CASE
+            WHEN stay.status = 'assigned' THEN 'assigned'
+            WHEN stay.callback_id IS NOT NULL THEN 'promised'
+            WHEN stay.priority_score >= not_called_from THEN 'too_high'
+            WHEN stay.available_from > as_of THEN 'cooling'
+            WHEN stay.id IS NOT NULL THEN 'waiting'
+            WHEN NOT score.is_active THEN 'suppressed'
+            WHEN EXISTS (
+                SELECT FROM conversions
+                WHERE conversions.call_queue_id = (
+                    SELECT max(last.id) FROM call_queue AS last WHERE last.user_id = score.user_id
+                )
+            ) THEN 'converted'
+            ELSE 'not_needed'
+        END,
+        stay.id, stay.available_from
+    FROM user_call_scores AS score
+    LEFT JOIN call_queue AS stay ON stay.user_id = score.user_id AND stay.status <> 'left'
+$$;
+
 -- Callbacks --------------------------------------------------------------------------------------------------
 
 -- For whom a callback is reserved is told by the stay that it has raised, and by nothing else.
