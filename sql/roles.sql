@@ -15,7 +15,9 @@
 --
 -- leadq_migrator  owns the schema's contents and runs `leadq db upgrade`.
 -- leadq_app       reads and writes rows; it changes no schema, deletes no row, and rewrites no history: a
---                 transition never, of a conversion only the credit. `leadq db check` needs no more than this.
+--                 transition and a score event never, of a conversion only the credit, of an assignment only how
+--                 it ended. Only what a request was answered it deletes: that is kept for days, not for ever.
+--                 `leadq db check` needs no more than this.
 -- leadq_analyst   reads, but no personal datum and no secret: users and customers are their ids.
 --
 -- A table of a later migration is open to the application at once (reading, inserting, updating) and to
@@ -99,7 +101,10 @@ BEGIN
             ('leadq_migration', 'INSERT, UPDATE', NULL),
             ('queue_transitions', 'UPDATE', NULL),
             ('completed_windows', 'UPDATE', NULL),
-            ('conversions', 'UPDATE', 'UPDATE (primary_agent_id, contributing_agents)')
+            ('conversions', 'UPDATE', 'UPDATE (primary_agent_id, contributing_agents)'),
+            ('assignments', 'UPDATE', 'UPDATE (ended_at, end_reason, unvalidated_reason)'),
+            ('score_events', 'UPDATE', NULL),
+            ('desk_answers', 'UPDATE', 'DELETE')
         ) AS limits (table_name, withdrawn, left_to_it)
         WHERE to_regclass(here || '.' || table_name) IS NOT NULL
     LOOP
@@ -118,7 +123,8 @@ DECLARE
     here text := quote_ident(current_schema());
     closed_columns text[] := ARRAY[
         'agents.token_hash',
-        'call_outcomes.notes',
+        -- An answer is what the desk told an agent: whatever it tells one day, analysts do not read it here.
+        'call_outcomes.notes', 'call_outcomes.answer', 'desk_answers.answer',
         'customers.phone_e164', 'customers.first_name', 'customers.last_name', 'customers.email',
         'messages.content',
         'voice_call_details.transcript', 'voice_call_details.recording_url'

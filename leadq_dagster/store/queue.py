@@ -196,7 +196,7 @@ def _pass_through(
 ) -> list[RecordedConversion]:
     """Enter `outstanding_requests` and leave it converted: a stay, a transition each way and a conversion.
 
-    Who is there already for a promised call goes on in that stay.
+    Who is there already for a promised call goes on in that stay; a stay for a promise elsewhere is left.
     """
     owing = QueueDecision(QueueType.OUTSTANDING_REQUESTS, Reason.PENDING_REQUIREMENTS)
     owed = [replace(move, decision=owing) for move in passing]
@@ -204,12 +204,15 @@ def _pass_through(
     entering = [move for move in owed if move not in there_already]
     if there_already:
         _adopt(cursor, there_already)
-    nowhere = {move.user_id: _Standing(None, True) for move in entering}
     if entering:
-        _apply(cursor, entering, nowhere, provenance, now, seen_at)
+        # Owing nothing they have just left every stay, but for one that keeps a promise.
+        were = {move.user_id: standings[move.user_id] for move in entering}
+        origins = {user_id: was if was.is_promise else _Standing(None, True) for user_id, was in were.items()}
+        _apply(cursor, entering, origins, provenance, now, seen_at)
     stays = conversions.unconverted_stays(cursor, [move.user_id for move in passing])
     recorded = conversions.record(cursor, _due(stays, passing), provenance, now)
-    there = {move.user_id: _Standing(QueueType.OUTSTANDING_REQUESTS, True) for move in passing}
+    there = {move.user_id: _Standing(QueueType.OUTSTANDING_REQUESTS, True) for move in entering}
+    there |= {move.user_id: standings[move.user_id] for move in there_already}
     _apply(cursor, passing, there, provenance, now, seen_at)
     return recorded
 

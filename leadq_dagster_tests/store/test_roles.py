@@ -10,19 +10,28 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from leadq_dagster.domain.outcomes import Outcome
+from leadq_dagster.domain.queue_rule import QueueType, Reason
 from leadq_dagster.embedded.postgres import EmbeddedPostgres
 from leadq_dagster.shipped import shipped
-from leadq_dagster.store import migrations
+from leadq_dagster.store import agents, answers, assignments, callbacks, migrations
+from leadq_dagster.store.agents import AgentStatus, Role, token_hash
+from leadq_dagster.store.answers import Answer
+from leadq_dagster.store.assignments import Asker, EndReason
 from leadq_dagster.store.connection import open_store
 from leadq_dagster_tests.servers.databases import fresh_postgres_database
 from leadq_dagster_tests.servers.running import Servers
-from leadq_dagster_tests.store.rows import NOWHERE, UNSIGNED, know, move
+from leadq_dagster_tests.store.converted import LATER
+from leadq_dagster_tests.store.leads import LEASE, add_lead, claim, raise_lead, report
+from leadq_dagster_tests.store.rows import NOWHERE, TEN, UNSIGNED, know, move
 
 ROLES = shipped("sql") / "roles.sql"
 GROUPS = ("leadq_migrator", "leadq_app", "leadq_analyst")
 # A column of such a name is closed to analysts unless it is listed here as harmless.
-SOUNDS_PERSONAL = re.compile("name|phone|mail|note|content|transcript|recording|token_hash|address|birth")
-HARMLESS = {"agents.name"}
+SOUNDS_PERSONAL = re.compile(
+    "name|phone|mail|note|answer|content|transcript|recording|token_hash|address|birth"
+)
+HARMLESS = {"agents.name", "desk_answers.answered_at"}
 
 
 @pytest.fixture(autouse=True)
@@ -119,10 +128,47 @@ def test_the_application_changes_no_schema_deletes_nothing_and_rewrites_no_histo
         "DELETE FROM conversions",
         "UPDATE conversions SET converted_at = now()",
         "UPDATE completed_windows SET completed_at = now()",
+        "UPDATE assignments SET agent_id = 1",
+        "UPDATE assignments SET lease_token = 1",
+        "UPDATE assignments SET lease_expires_at = now()",
+        "DELETE FROM assignments",
+        "UPDATE score_events SET outcome_change = 0",
+        "DELETE FROM score_events",
+        "UPDATE desk_answers SET answer = '{}'",
+        "DELETE FROM call_outcomes",
+        "DELETE FROM callbacks",
+        "DELETE FROM agents",
         "UPDATE leadq_migration SET version_num = '0000'",
         "SET ROLE leadq_migrator",
     ):
         assert refused(roles.leadq_app, statement), statement
+
+
+def test_the_application_does_the_desks_work(roles: Roles) -> None:
+    """P39: from the agent who is hired to the answer that is forgotten, without owning anything."""
+    every = list(QueueType)
+    with open_store(roles.leadq_app) as store, psycopg.connect(roles.leadq_app, autocommit=True) as app:
+        with store.transaction() as cursor:
+            agent = agents.add(cursor, "Ada", Role.AGENT, every, token_hash("one"))
+            agents.set_status(cursor, agent, AgentStatus.AVAILABLE, TEN)
+        add_lead(store, app, 7)
+        with store.transaction() as cursor:
+            agents.lock(cursor, [agent])
+            [first] = claim(cursor, [agent])
+            assignments.mark_unvalidated(cursor, [first.id], "no answer")
+            assert assignments.extend(cursor, first.id, TEN + 2 * LEASE)
+            assert assignments.give_back(cursor, {first.id: TEN}, EndReason.RELEASED, TEN) == [first.id]
+        raise_lead(app, 7, agent)
+        with store.transaction() as cursor:
+            asker = Asker(agent, "raised")
+            kept = assignments.claim_raised(cursor, asker, every, TEN, TEN + LEASE)
+            assert kept is not None
+            report(cursor, kept, Outcome.NO_ANSWER)
+            callbacks.retry(cursor, [kept.callback_id or 0], TEN, TEN)
+            callbacks.cancel_of_users(cursor, {7: Reason.NO_CLAIM}, TEN)
+            answers.keep(cursor, [Answer(agent, "ask", "take", {})], TEN)
+            assert answers.forget(cursor, LATER, 10) == 1
+            assert agents.silence(cursor, LATER, LATER) == [agent]
 
 
 def test_the_application_may_credit_a_conversion(roles: Roles) -> None:
@@ -141,11 +187,13 @@ def test_analysts_read_every_column_that_is_nobodys_personal_datum(roles: Roles)
     }
     assert closed == {
         "agents.token_hash",
+        "call_outcomes.answer",
         "call_outcomes.notes",
         "customers.email",
         "customers.first_name",
         "customers.last_name",
         "customers.phone_e164",
+        "desk_answers.answer",
         "messages.content",
         "voice_call_details.recording_url",
         "voice_call_details.transcript",
