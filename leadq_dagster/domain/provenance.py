@@ -12,6 +12,7 @@ class Source(StrEnum):
     OUTCOME = "outcome"
     OPERATOR = "operator"
     RECOVERY = "recovery"
+    RECONCILIATION = "reconciliation"
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,10 @@ class Replica:
         """The users with these ids, in the order asked for; those the replica does not show are absent."""
         return self._users.by_id(user_ids)
 
+    def users_after(self, user_id: int | None) -> list[SourceUser]:
+        """The next users by id above this one (None: the first), at most `batch_rows`; empty: the end."""
+        return self._users.after(user_id)
+
     def read_facts(self, users: Sequence[SourceUser]) -> list[UserFacts]:
         """What the queue rule needs to know of these users, in their order.
 

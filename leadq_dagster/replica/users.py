@@ -64,6 +64,16 @@ class UserReader:
                 found[row.id] = source_user(row, self.zone)
         return [found[user_id] for user_id in asked if user_id in found]
 
+    def after(self, user_id: int | None) -> list[SourceUser]:
+        """The first users there are with an id above this one, in the order of ids; None: from the start.
+
+        At most a batch; an empty list is the end. Everybody is met so, with dates or without.
+        """
+        statement = select(*users.c).order_by(users.c.id).limit(self.batch_rows)
+        if user_id is not None:
+            statement = statement.where(users.c.id > user_id)
+        return [source_user(row, self.zone) for row in self._rows(statement)]
+
     def _pages(
         self, window: Window, matching: AnySelect, moment: ColumnElement[datetime]
     ) -> Iterator[list[ChangedUser]]:

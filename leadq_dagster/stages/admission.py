@@ -109,16 +109,31 @@ def late_of(discovery: Discovery, page: Sequence[ChangedUser]) -> list[ChangedUs
     admissible = [changed for changed in page if not discovery.refusal(changed.user)]
     with discovery.store.transaction() as cursor:
         known = scores.known(cursor, [changed.user.user_id for changed in admissible])
-    decisions = _decide(discovery, [item.user for item in admissible if item.user.user_id in known])
+    known_users = [item.user for item in admissible if item.user.user_id in known]
+    decisions = decide_unsettled(discovery.replica, discovery.store, known_users)
     belonging = {fact.user.user_id for fact, decision in decisions if decision.queue}
     return [item for item in admissible if item.user.user_id not in known or item.user.user_id in belonging]
+
+
+def decide_unsettled(
+    replica: Replica, store: Store, users: Sequence[SourceUser]
+) -> list[tuple[UserFacts, QueueDecision]]:
+    """Where those of these users belong who are in no queue yet and not suppressed.
+
+    Who is in a queue is judged by the conversion checks and the reconciliation.
+    """
+    with store.transaction() as cursor:
+        settled = scores.settled(cursor, [user.user_id for user in users])
+    facts = replica.read_facts([user for user in users if user.user_id not in settled])
+    return [(fact, decide_queue(fact)) for fact in facts]
 
 
 def _admit_page(discovery: Discovery, page: Sequence[ChangedUser]) -> dict[Window, Tally]:
     """One page, in one transaction at the store; none is open while the replica is asked."""
     met_in = {changed.user.user_id: discovery.window.nearest_hour(changed.changed_at) for changed in page}
     admitted = [changed.user for changed in page if not discovery.refusal(changed.user)]
-    decided = [(fact, decision) for fact, decision in _decide(discovery, admitted) if decision.queue]
+    judged = decide_unsettled(discovery.replica, discovery.store, admitted)
+    decided = [(fact, decision) for fact, decision in judged if decision.queue]
     hours = {
         fact.user.user_id: conversion_hours(discovery.window, fact, met_in[fact.user.user_id])
         for fact, _ in decided
@@ -142,14 +157,6 @@ def _admit_page(discovery: Discovery, page: Sequence[ChangedUser]) -> dict[Windo
         converted = [hours[item.user_id][item.queue] for item in moved.conversions]
         # Inside the transaction: a tally that does not balance leaves nothing behind.
         return _tallies(discovery, page, stored, known - stored, moved.queues, converted)
-
-
-def _decide(discovery: Discovery, users: Sequence[SourceUser]) -> list[tuple[UserFacts, QueueDecision]]:
-    """Where those belong who are in no queue yet; who is in one is judged by the conversion checks."""
-    with discovery.store.transaction() as cursor:
-        settled = scores.settled(cursor, [user.user_id for user in users])
-    facts = discovery.replica.read_facts([user for user in users if user.user_id not in settled])
-    return [(fact, decide_queue(fact)) for fact in facts]
 
 
 def _tallies(

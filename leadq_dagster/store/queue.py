@@ -49,7 +49,7 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class _Standing:
+class Standing:
     """Where a user is; of their live stay, whether an agent has it and whether it is for a promised call
     only."""
 
@@ -59,6 +59,7 @@ class _Standing:
     is_promise: bool = False
 
     def moves_by(self, decision: QueueDecision) -> bool:
+        """Whether this decision takes them elsewhere."""
         if not self.is_active or self.queue is decision.queue:
             return False
         return not (self.is_promise and decision.reason in KEEPS_A_PROMISE)
@@ -124,7 +125,7 @@ def move_users(
 
 def _lock(
     cursor: Cursor[TupleRow], user_ids: Sequence[int], seen_at: datetime
-) -> tuple[dict[int, _Standing], set[int]]:
+) -> tuple[dict[int, Standing], set[int]]:
     """Where each user stands, and who was moved on later knowledge than that of `seen_at`."""
     standings, overtaken = {}, set()
     parameters = {"user_ids": list(user_ids)}
@@ -133,7 +134,7 @@ def _lock(
     for user_id, queue_type, is_active, checked_at in users:
         if checked_at is None or checked_at <= seen_at:
             queue = QueueType(queue_type) if queue_type else None
-            standings[user_id] = _Standing(queue, is_active, *stays.get(user_id, ()))
+            standings[user_id] = Standing(queue, is_active, *stays.get(user_id, ()))
         else:
             overtaken.add(user_id)
     return standings, overtaken
@@ -162,7 +163,7 @@ def _passing(
     cursor: Cursor[TupleRow],
     recorded: Iterable[RecordedConversion],
     moves: Iterable[Move],
-    standings: Mapping[int, _Standing],
+    standings: Mapping[int, Standing],
 ) -> list[Move]:
     """Of those whose signature was just recorded, who passed through `outstanding_requests` unseen."""
     signed = {item.user_id: item for item in recorded if item.queue is QueueType.UNSIGNED_USERS}
@@ -189,7 +190,7 @@ def _passing(
 def _pass_through(
     cursor: Cursor[TupleRow],
     passing: Sequence[Move],
-    standings: Mapping[int, _Standing],
+    standings: Mapping[int, Standing],
     provenance: Provenance,
     now: datetime,
     seen_at: datetime,
@@ -207,11 +208,11 @@ def _pass_through(
     if entering:
         # Owing nothing they have just left every stay, but for one that keeps a promise.
         were = {move.user_id: standings[move.user_id] for move in entering}
-        origins = {user_id: was if was.is_promise else _Standing(None, True) for user_id, was in were.items()}
+        origins = {user_id: was if was.is_promise else Standing(None, True) for user_id, was in were.items()}
         _apply(cursor, entering, origins, provenance, now, seen_at)
     stays = conversions.unconverted_stays(cursor, [move.user_id for move in passing])
     recorded = conversions.record(cursor, _due(stays, passing), provenance, now)
-    there = {move.user_id: _Standing(QueueType.OUTSTANDING_REQUESTS, True) for move in entering}
+    there = {move.user_id: Standing(QueueType.OUTSTANDING_REQUESTS, True) for move in entering}
     there |= {move.user_id: standings[move.user_id] for move in there_already}
     _apply(cursor, passing, there, provenance, now, seen_at)
     return recorded
@@ -220,7 +221,7 @@ def _pass_through(
 def _apply(
     cursor: Cursor[TupleRow],
     moving: Sequence[Move],
-    origins: Mapping[int, _Standing],
+    origins: Mapping[int, Standing],
     provenance: Provenance,
     now: datetime,
     seen_at: datetime,

@@ -215,3 +215,19 @@ def test_a_batch_of_leads_is_looked_up_by_indexes_alone(examined: Examined) -> N
     assert "Hash" not in text
     for index in ("users_pkey", "claims_user_id", "claim_requirements_claim_id"):
         assert index in text
+
+
+@pytest.mark.parametrize("after", [None, USERS // 2])
+def test_a_page_of_everybody_reads_the_rows_of_the_page(examined: Examined, after: int | None) -> None:
+    """P8: fifty of twenty thousand, from the start and from the middle, along the key and unsorted."""
+    before = examined._handler_reads()
+    assert len(examined.replica.users_after(after)) == 50
+    if before is not None:
+        assert (examined._handler_reads() or 0) - before <= 2 * 50
+        (plan,) = examined.plans("EXPLAIN")
+        assert (plan._mapping["key"], plan._mapping["type"]) == ("PRIMARY", "range" if after else "index")
+        assert "filesort" not in plan._mapping["Extra"]
+        return
+    text = "\n".join(row[0] for row in examined.plans("EXPLAIN"))
+    assert "Index Scan using users_pkey" in text
+    assert "Sort" not in text

@@ -267,3 +267,34 @@ def test_users_are_found_by_id_in_the_order_asked_for(replica_db: ReplicaDatabas
     assert replica.queries == 2
     assert replica.read_users([]) == []
     assert replica.queries == 2
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 7, 1000])
+def test_everybody_is_met_once_by_key_dated_or_not(replica_db: ReplicaDatabase, batch_rows: int) -> None:
+    """P8, P12: with neither date, disabled, below zero and past what a double can count."""
+    numbers = [-4, 0, 1, 2, 5, 8, 13, PAST_DOUBLES, PAST_DOUBLES + 1]
+    add_users(
+        replica_db.engine,
+        *(user(n, created_at=None, updated_at=None, is_enabled=n % 2) for n in reversed(numbers)),
+    )
+    with open_replica(replica_db.url, batch_rows=batch_rows) as replica:
+        met, after = [], None
+        while page := replica.users_after(after):
+            assert len(page) <= batch_rows
+            met += page
+            after = page[-1].user_id
+    assert [each.user_id for each in met] == numbers
+    assert [each.is_enabled for each in met] == [n % 2 == 1 for n in numbers]
+
+
+def test_a_user_who_goes_or_comes_between_pages_moves_nobody_else_s_place(
+    replica_db: ReplicaDatabase, replica: Replica
+) -> None:
+    """P8: an offset would pass over one for each that has gone."""
+    add_users(replica_db.engine, *(user(n) for n in range(2, 10)))
+    first = replica.users_after(None)
+    with replica_db.engine.begin() as connection:
+        connection.execute(schema.users.delete().where(schema.users.c.id == 3))
+    add_users(replica_db.engine, user(1))
+    second = replica.users_after(first[-1].user_id)
+    assert [each.user_id for each in (*first, *second)] == [2, 3, 4, 5, 6, 7]
