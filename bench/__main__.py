@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bench import discovery_cost, hourly_cycle, storing
+from bench import discovery_cost, hourly_cycle, storing, year_of_hours
 from bench.report import Row
 from leadq_dagster_tests.servers.running import Servers, start_servers
 
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[Servers], Iterator[Row]]] = {
     "discovery_cost": discovery_cost.measure,
     "storing": storing.measure,
     "hourly_cycle": hourly_cycle.measure,
+    "year_of_hours": year_of_hours.measure,
 }
 
 

@@ -113,7 +113,7 @@ def _told(firm: Firm) -> Iterator[Row]:
     yield Row(
         f"all four jobs, {firm.size:,} users",
         f"{statistics.median(firm.seconds):.3f} s",
-        f"bar {BAR_SECONDS} s each, aim {AIM_SECONDS} s; {NEW_IN_THE_HOUR} new, {CHANGED_IN_THE_HOUR} changed,"
+        f"bar {BAR_SECONDS} s, aim {AIM_SECONDS} s; {NEW_IN_THE_HOUR} new, {CHANGED_IN_THE_HOUR} changed,"
         f" {CALLED_LATELY} called lately; {firm.queries} replica queries",
     )
 

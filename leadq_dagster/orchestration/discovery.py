@@ -86,7 +86,8 @@ NEW_REQUIREMENTS = HourlyStage(
     group=DISCOVERY_GROUP,
     deps=[USERS, CLAIMS, CLAIM_REQUIREMENTS, AssetKey(NEW_USERS.name)],
     description="Every signed user with a requirement or claim created or changed in the hour is known to "
-    " the store; those who owe something wait in outstanding_requests.",
+    "the store; those who owe something wait in outstanding_requests. Who comes back unsigned with another "
+    "claim waits in unsigned_users.",
     job_description="Finds the signed users whose requirements changed in an hour; queues those who owe.",
     run=_discovery(discover_new_requirements),
 )

@@ -11,6 +11,7 @@ from leadq_dagster.domain.queue_rule import QueueDecision, QueueType, decide_que
 from leadq_dagster.domain.windows import Window
 from leadq_dagster.replica.engine import Replica
 from leadq_dagster.replica.heartbeat import Observation
+from leadq_dagster.replica.users import ChangedUser
 from leadq_dagster.stages.conversion_hours import conversion_hours, keys_of
 from leadq_dagster.stages.observing import observed_part, rest_of
 from leadq_dagster.store import conversions, queue
@@ -93,7 +94,7 @@ def _changed_or_called(
     """Users with the hour of the window in which they are looked at; a user may come twice."""
     reach = Window(check.window.start - overlap, check.window.end)
     for users in check.replica.changed_users(reach):
-        yield {changed.user.user_id: check.window.nearest_hour(changed.changed_at) for changed in users}
+        yield {changed.user.user_id: _met_in(check.window, changed) for changed in users}
     last_hour = check.window.nearest_hour(check.window.end)
     for pages in (
         check.replica.users_of_changed_claims(reach),
@@ -110,6 +111,12 @@ def _changed_or_called(
             return
         yield dict.fromkeys(called, last_hour)
         after = called[-1]
+
+
+def _met_in(window: Window, changed: ChangedUser) -> Window:
+    """The hour of their last change, if the window has it: who was created in the overlap is met later."""
+    updated_at = changed.user.updated_at
+    return window.nearest_hour(updated_at if updated_at and updated_at in window else changed.changed_at)
 
 
 def _check_page(check: _Check, page: Mapping[int, Window]) -> dict[Window, ConversionTally]:

@@ -133,6 +133,52 @@ def test_a_range_is_one_run_with_the_numbers_of_each_hour(
 
 
 @on_postgresql
+def test_a_backfilled_range_shows_each_hour_what_an_analyst_looks_for(
+    waiting: Source, definitions: Definitions, instance: DagsterInstance, store_url: str
+) -> None:
+    """P6, P14: found, found before, late, departed and waiting, each in its own hour of 48."""
+    job = jobs.CHECK_UNSIGNED_CONVERSIONS
+    waiting.sign_up(6, NINE)
+    assert run_hours(definitions, instance, jobs.NEW_USERS_DISCOVERY, NINE).success
+    waiting.sign(4, ELEVEN + HOUR)
+    assert run_hours(definitions, instance, job, ELEVEN + HOUR).success
+    waiting.sign(3, ELEVEN - timedelta(minutes=30))
+    waiting.disable(2, ELEVEN + 3 * HOUR)
+    waiting.sign(1, ELEVEN + 10 * HOUR)
+
+    assert run_hours(definitions, instance, job, ELEVEN, hours=48).success
+
+    nothing = {
+        "candidates": 0,
+        "detected": 0,
+        "already_recorded": 0,
+        "departures": 0,
+        "departures_by_reason": {},
+        "departed_earlier": 0,
+        "waiting": 0,
+        "undecided": 0,
+        "late": 0,
+        "also_detected": 0,
+    }
+    expected = {key(number): nothing for number in range(2, 50)} | {
+        key(2): nothing | {"candidates": 2, "detected": 1, "late": 1, "waiting": 1},
+        key(3): nothing | {"candidates": 1, "already_recorded": 1},
+        key(5): nothing | {"candidates": 1, "departures": 1, "departures_by_reason": {"user_disabled": 1}},
+        key(12): nothing | {"candidates": 1, "detected": 1},
+    }
+    shown = metadata_by_partition(instance, SIGNATURES)
+    assert {hour: {name: told[name] for name in nothing} for hour, told in shown.items()} == expected
+    costs = {(told["hours_of_run"], told["replica_queries"]) for told in shown.values()}
+    assert [hours for hours, _ in costs] == [48]
+    assert all(0 < queries < 20 for _, queries in costs)
+    assert ledger(store_url) == [
+        (1, "signature_obtained", "hourly_check", key(12)),
+        (3, "signature_obtained", "hourly_check", key(2)),
+        (4, "signature_obtained", "hourly_check", key(3)),
+    ]
+
+
+@on_postgresql
 @pytest.mark.parametrize("stage", HOURLY_STAGES, ids=lambda stage: stage.name)
 def test_a_replica_that_is_behind_is_waited_for_and_nothing_is_written(
     stage: HourlyStage, waiting: Source, definitions: Definitions, instance: DagsterInstance, store_url: str

@@ -315,6 +315,7 @@ def live(seed: int, source: ReplicaDatabase, store_url: str) -> Counter[str]:
         world.ledger.check_credit()
         # A run leaves alone whom somebody closed meanwhile: they wait for the next look at them.
         assert world.ledger.missing() <= world.raced
+        assert world.ledger.forgotten() == set()
         world.counted["left to the last range"] += len(world.ledger.missing())
         for job in QUEUES:
             world.run(job, Window(START, world.world.clock.now))

@@ -21,6 +21,10 @@ ORDER BY stay.id
 """
 CONVERSIONS = "SELECT * FROM conversions ORDER BY id"
 CALLS = "SELECT user_id, agent_id, started_at, talk_time_seconds FROM call_sessions"
+NEVER_QUEUED = """
+SELECT user_id FROM user_call_scores
+WHERE is_active AND NOT EXISTS (SELECT FROM call_queue WHERE call_queue.user_id = user_call_scores.user_id)
+"""
 # What the other query leaves out: that leaving a stay is told once, and that conversions are of stays.
 MORE_BROKEN_PROMISES = """
 SELECT 'a closed stay without exactly one line that tells of leaving it', stay.user_id
@@ -83,6 +87,11 @@ class Ledger:
         last = _last_stays(self._rows(STAYS))
         due = {key: stay_id for key, stay_id in last.items() if truth.success_of(*key)}
         return {user_id for (user_id, _), stay_id in due.items() if stay_id not in of_stay}
+
+    def forgotten(self) -> set[int]:
+        """Known users who belong in a queue and have never been in one, though nobody suppressed them."""
+        truth = self.truths[max(self.truths)]
+        return {user_id for (user_id,) in self._rows(NEVER_QUEUED) if truth.queue_of(user_id)}
 
     def check_credit(self) -> None:
         """Each conversion is whose the calls say that it is, as far as they are recorded."""

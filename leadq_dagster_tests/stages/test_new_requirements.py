@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from leadq_dagster.domain.tally import Tally
 from leadq_dagster.firm import schema
-from leadq_dagster_tests.replica.rows import add_users
+from leadq_dagster_tests.replica.rows import add, add_users, claim
 from leadq_dagster_tests.stages.checking import (
     REQUIREMENTS,
     SIGNED,
@@ -18,7 +18,7 @@ from leadq_dagster_tests.stages.checking import (
     unsigned,
 )
 from leadq_dagster_tests.stages.discovering import Discovery, at, change_user, hour
-from leadq_dagster_tests.stages.stored import broken_promises, nothing_changes, queues
+from leadq_dagster_tests.stages.stored import broken_promises, change, nothing_changes, queues
 
 OUTSTANDING = "outstanding_requests"
 
@@ -69,6 +69,43 @@ def test_unsigned_and_disabled_users_are_refused_by_their_reason(discovery: Disc
     refused = {"no_signature": 1, "user_disabled": 1}
     assert discover(discovery).total == Tally(seen=4, stored=2, refused=refused, queued=2)
     assert queues(discovery.store_url) == {3: OUTSTANDING, 4: OUTSTANDING}
+
+
+def test_who_has_not_signed_and_is_back_with_another_claim_is_queued(discovery: Discovery) -> None:
+    """P6, P9: all claims were cancelled when they became known, and nothing of themselves changes since.
+
+    Who is back in the same way but suppressed, disabled, or with a claim that is cancelled too, is not.
+    """
+    people = (1, 2, 3, 4)
+    add_users(discovery.source.engine, *(unsigned(n, created_at=at("08:10")) for n in people))
+    for n in people:
+        add(discovery.source.engine, schema.claims, claim(n * 10, n) | {"status": "cancelled"})
+    discovery.run(hour(8))
+    assert queues(discovery.store_url) == dict.fromkeys(people)
+    suppressed = "is_active = false, suppressed_reason = 'do_not_contact'"
+    change(discovery.store_url, f"UPDATE user_call_scores SET {suppressed} WHERE user_id = 2")
+    change_user(discovery.source.engine, 3, is_enabled=0)
+    for n in people:
+        status = {"status": "cancelled" if n == 4 else "open"}
+        dates = {"created_at": at("10:10"), "updated_at": at("10:10")}
+        add(discovery.source.engine, schema.claims, claim(n * 10 + 1, n) | status | dates)
+    refused = {"user_disabled": 1, "no_signature": 2}
+    assert discover(discovery).total == Tally(seen=4, already_known=1, refused=refused, queued=1)
+    assert queues(discovery.store_url) == dict.fromkeys(people) | {1: "unsigned_users"}
+    nothing_changes(discovery.store_url, lambda: discover(discovery))
+
+
+def test_another_claim_that_was_committed_late_brings_back_as_well(discovery: Discovery) -> None:
+    """P7."""
+    add_users(discovery.source.engine, unsigned(1, created_at=at("08:10")))
+    add(discovery.source.engine, schema.claims, claim(10, 1) | {"status": "cancelled"})
+    discovery.run(hour(8))
+    with discovery.source.engine.begin() as connection:
+        row = claim(11, 1) | {"created_at": at("09:50"), "updated_at": at("09:50")}
+        connection.execute(schema.claims.insert().values(row))
+        assert discover(discovery, hour(9)).total.seen == 0
+    assert discover(discovery, hour(10)).total.queued == 1
+    assert queues(discovery.store_url) == {1: "unsigned_users"}
 
 
 def test_a_requirement_row_committed_late_is_found_by_the_next_hour(discovery: Discovery) -> None:
