@@ -48,7 +48,7 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except PoolTimeout:
-        raise TransientError("store: unreachable, or all connections are in use") from None
+        raise TransientError(_of_store("unreachable, or all connections are in use")) from None
     except psycopg.Error as error:
         raise translate(error) from None
 
@@ -58,9 +58,9 @@ def translate(error: psycopg.Error) -> LeadqError:
     a value that cannot be read also in the primary message."""
     for kind, advice in HEALED_BY_AN_OPERATOR.items():
         if isinstance(error, kind):
-            return PermanentError(f"store: {advice} ({error.diag.message_primary})")
+            return PermanentError(_of_store(f"{advice} ({error.diag.message_primary})"))
     if isinstance(error, HEALED_BY_ANOTHER_TRY):
-        return TransientError(f"store: {error.diag.message_primary}")
+        return TransientError(_of_store(error.diag.message_primary))
     if error.diag.constraint_name:
         promise = error.diag.constraint_name.replace("_", " ")
         return PermanentError(f"store: refused, because {promise} ({error.diag.table_name or 'no table'})")
@@ -68,7 +68,12 @@ def translate(error: psycopg.Error) -> LeadqError:
         words = str(error)
         if WORDS_OF_A_PASSING_FAILURE not in words and any(hint in words for hint in WORDS_OF_A_WRONG_URL):
             return PermanentError(f"store: cannot connect, check DATABASE_URL: {words.strip()}")
-        return TransientError(f"store: {words.strip()}")
+        return TransientError(_of_store(words.strip()))
     if isinstance(error, psycopg.DataError) or not error.diag.message_primary:
-        return PermanentError(f"store: {type(error).__name__}")
-    return PermanentError(f"store: {error.diag.message_primary}")
+        return PermanentError(_of_store(type(error).__name__))
+    return PermanentError(_of_store(error.diag.message_primary))
+
+
+def _of_store(words: str | None) -> str:
+    """The text names the database by its variable; that of a refused promise goes to people who have none."""
+    return f"store: {words} (DATABASE_URL)"

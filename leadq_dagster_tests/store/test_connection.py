@@ -76,7 +76,7 @@ def test_an_option_that_the_driver_does_not_know_is_permanent(postgres: Embedded
 
 def test_a_closed_port_is_worth_another_try() -> None:
     """P40: and its password is in no text."""
-    with unused_port() as port, pytest.raises(TransientError) as refusal:
+    with unused_port() as port, pytest.raises(TransientError, match="DATABASE_URL") as refusal:
         open_store(f"postgresql://leadq:s3cret@127.0.0.1:{port}/leadq")
     assert "s3cret" not in said(refusal.value)
 
@@ -176,7 +176,9 @@ def test_a_text_that_the_driver_refuses_is_not_repeated(store: Store) -> None:
     ],
 )
 def test_what_passes_by_itself_is_worth_another_try(kind: type[psycopg.Error]) -> None:
-    assert isinstance(translate(kind()), TransientError)
+    error = translate(kind())
+    assert isinstance(error, TransientError)
+    assert "DATABASE_URL" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -192,14 +194,26 @@ def test_a_refused_connection_is_told_apart_by_the_servers_words(
     words: str, expected: type[LeadqError]
 ) -> None:
     """No SQLSTATE comes with it."""
-    assert isinstance(translate(psycopg.OperationalError(words)), expected)
+    error = translate(psycopg.OperationalError(words))
+    assert isinstance(error, expected)
+    assert "DATABASE_URL" in str(error)
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1 FROM unicorns", "SELECT 1 / 0", "SELEC", "SELECT 'x'::int"])
+def test_whatever_fails_at_the_store_the_text_names_its_variable(store: Store, statement: str) -> None:
+    """P40: of three databases it was this one."""
+    with pytest.raises(PermanentError, match=r"^store: .*DATABASE_URL"), store.transaction() as cursor:
+        cursor.execute(statement.encode())
 
 
 def test_a_pool_with_nothing_to_give_is_worth_another_try(store_url: str) -> None:
     """P21: all connections are at work; nobody is told that the work is done."""
     with open_store(store_url, pool_size=1) as store, store.transaction():
         store._pool.timeout = 0.05
-        with pytest.raises(TransientError, match="all connections are in use"), store.transaction():
+        with (
+            pytest.raises(TransientError, match=r"all connections are in use.*DATABASE_URL"),
+            store.transaction(),
+        ):
             pass
 
 

@@ -1,5 +1,6 @@
 """Migrations are the only way the schema changes, and their sum is the schema."""
 
+import hashlib
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ import psycopg
 import pytest
 
 from leadq_dagster.domain.errors import LeadqError, PermanentError, TransientError
+from leadq_dagster.shipped import shipped
 from leadq_dagster.store import migrations
 from leadq_dagster_tests.store.waiting import wait_until
 
@@ -19,6 +21,13 @@ print("ready", flush=True)
 sys.stdin.readline()
 print(upgrade(sys.argv[1]))
 """
+
+
+# What has been released runs on somebody's store already: a change of it would reach nobody.
+FROZEN = {
+    "0001_store.sql": "d42182dc6c0d68b0e0b5a6769ffceb0141ce515a6796e656ca1c7a66e76011d2",
+    "0002_one_door.sql": "3a60a71ce6d99dafdd9c1146642a11108aba32ce90f252b1b66bbc5a5aea8b2c",
+}
 
 
 def start_runner(url: str) -> "subprocess.Popen[str]":
@@ -55,6 +64,13 @@ def test_upgrading_an_empty_store_runs_every_migration_once(database_on_either: 
     assert migrations.check(database_on_either) == []
     assert migrations.upgrade(database_on_either) == []
     assert migrations.applied(database_on_either) == migrations.known_migrations()
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_released_migration_never_changes(name: str) -> None:
+    """P39: a store that has run it would never get the change, and `leadq db check` would call it broken."""
+    content = (shipped("sql") / "migrations" / "versions" / name).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == FROZEN[name], f"{name} is frozen: write another migration"
 
 
 def test_the_snapshot_is_what_the_migrations_give(database_on_either: str) -> None:
