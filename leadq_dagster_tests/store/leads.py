@@ -107,6 +107,5 @@ def report(
         CURRENT_RULES.consequences[outcome].is_conversation,
         next_call_after(CURRENT_RULES, outcome, now, None),
     )
-    outcomes.record(cursor, [call], [{"lead": "waiting"}], now)
-    outcomes.apply(cursor, [counted], CURRENT_RULES.version, now)
+    outcomes.record(cursor, [(call, counted, {"lead": "waiting"})], CURRENT_RULES.version, now)
     return counted
