@@ -78,6 +78,7 @@ def desk_terms(settings: Settings) -> DeskTerms:
         lease_max=timedelta(seconds=settings.leadq_lease_max_seconds),
         skip_pause=timedelta(seconds=settings.leadq_skip_seconds),
         hands_out_unvalidated=settings.leadq_unvalidated_leads == "hand_out",
+        source_patience=timedelta(seconds=settings.leadq_validation_timeout_seconds),
         agent_silence=timedelta(seconds=settings.leadq_agent_silence_seconds),
         callback_retry=timedelta(minutes=settings.leadq_callback_retry_minutes),
         callback_retries_max=settings.leadq_callback_retries_max,

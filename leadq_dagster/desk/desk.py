@@ -1,5 +1,6 @@
 """The assignment desk as its two doors use it, the HTTP service and Dagster: many threads, one object."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
@@ -8,24 +9,25 @@ from typing import Self, TypeVar, cast
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from leadq_dagster.desk.combiner import Combiner
+from leadq_dagster.desk.claiming import Claiming, Locked, Uncounted
+from leadq_dagster.desk.combiner import Again, Combiner
 from leadq_dagster.desk.gate import Gate, Source
 from leadq_dagster.desk.holding import Expired, Holding, HoldRequest
 from leadq_dagster.desk.look_ahead import LookAhead
 from leadq_dagster.desk.no_work import StandingsCache
+from leadq_dagster.desk.refusals import demand_storable
 from leadq_dagster.desk.reporting import OutcomeAnswer, Reporting
-from leadq_dagster.desk.taking import Again, TakeAnswer, Taking
+from leadq_dagster.desk.taking import Invalid, Taking
 from leadq_dagster.desk.terms import DeskTerms, NoWork, OutcomeRequest, Recorded, Taken, TakeRequest
-from leadq_dagster.domain.errors import PermanentError, TransientError
+from leadq_dagster.domain.errors import TransientError
 from leadq_dagster.store.connection import Store
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
 RETRIED_FOR_SECONDS = 5.0
-# Each round judges up to 64 leads that no longer belong.
-ROUNDS_MAX = 50
-SWAMPED = "too many leads in front no longer belong: ask again"
+# Between two looks for a lead that others have locked.
+LOCKED_PAUSE_SECONDS = 0.01
 
 
 class AssignmentDesk:
@@ -44,12 +46,14 @@ class AssignmentDesk:
     ) -> None:
         self.terms = terms
         self.store = store
-        self.gate = Gate(source)
+        self.gate = Gate(source, terms.source_patience)
         self._now = now
-        self._taking = Taking(store, self.gate, terms, StandingsCache(terms.rules.not_called_from))
+        self._standings = StandingsCache(store, terms.rules.not_called_from)
+        self._taking = Taking(store, self.gate, terms, Claiming(store, terms, self._standings))
         self._look_ahead = LookAhead(store, self.gate, terms)
         self._reporting = Reporting(store, self.gate, terms)
         self._holding = Holding(store, terms)
+        self._in_the_way: list[Again] = []
         self._takes: Combiner[TakeRequest, Taken | NoWork] = Combiner(
             self._serve_takes, lambda request: request.agent_id, "leadq-takes"
         )
@@ -70,6 +74,7 @@ class AssignmentDesk:
 
     def submit_take(self, request: TakeRequest) -> "Future[Taken | NoWork]":
         """The next lead, to come."""
+        demand_storable(request.agent_id, None, request.request_id)
         return self._takes.submit(request)
 
     def take(self, request: TakeRequest) -> Taken | NoWork:
@@ -78,6 +83,8 @@ class AssignmentDesk:
 
     def submit_outcome(self, request: OutcomeRequest) -> "Future[Recorded]":
         """What an outcome did, to come."""
+        texts = (request.request_id, request.call_id, request.notes)
+        demand_storable(request.agent_id, request.assignment_id, *texts)
         return self._outcomes.submit(request)
 
     def record_outcome(self, request: OutcomeRequest) -> Recorded:
@@ -87,35 +94,33 @@ class AssignmentDesk:
 
     def release(self, request: HoldRequest) -> datetime:
         """Give a lead back uncalled; when it may be handed out again."""
+        demand_storable(request.agent_id, request.assignment_id, request.request_id)
         return self._retried(lambda: self._holding.release(request, self._now()))
 
     def extend(self, request: HoldRequest, lease: timedelta | None = None) -> datetime:
         """Keep a lead longer; until when."""
+        demand_storable(request.agent_id, request.assignment_id, request.request_id)
         return self._retried(lambda: self._holding.extend(request, lease, self._now()))
 
     def expire(self) -> Expired:
         """Return the leads whose lease has ended."""
         return self._retried(lambda: self._holding.expire(self._now()))
 
-    def _serve_takes(self, requests: Sequence[TakeRequest]) -> Sequence[Taken | NoWork | Exception]:
-        answers: dict[int, TakeAnswer | Exception] = {}
-        places = list(range(len(requests)))
-        for _ in range(ROUNDS_MAX):
-            got = self._together([requests[place] for place in places], self._taking.serve)
-            answers |= {
-                place: answer
-                for place, answer in zip(places, got, strict=True)
-                if not isinstance(answer, Again)
-            }
-            again = {
-                place: answer for place, answer in zip(places, got, strict=True) if isinstance(answer, Again)
-            }
-            if not again:
-                break
-            places = list(again)
-            for queue in sorted({answer.queue for answer in again.values()}):
-                self._retried(partial(self._look_ahead.judge, queue, self._now()))
-        return [answers.get(place, TransientError(SWAMPED)) for place in range(len(requests))]
+    def _serve_takes(self, requests: Sequence[TakeRequest]) -> Sequence[Taken | NoWork | Exception | Again]:
+        self._clear_the_way()
+        answers = self._together(requests, self._taking.serve)
+        self._in_the_way = [answer for answer in answers if isinstance(answer, Again)]
+        return answers
+
+    def _clear_the_way(self) -> None:
+        """What kept requests of the last batch from an answer; those that got one did not wait for this."""
+        in_the_way, self._in_the_way = self._in_the_way, []
+        for queue in sorted({each.queue for each in in_the_way if isinstance(each, Invalid)}):
+            self._retried(partial(self._look_ahead.judge, queue, self._now()))
+        if any(isinstance(each, Uncounted) for each in in_the_way):
+            self._standings.count(self._now())
+        if any(isinstance(each, Locked) for each in in_the_way):
+            time.sleep(LOCKED_PAUSE_SECONDS)
 
     def _serve_outcomes(self, requests: Sequence[OutcomeRequest]) -> Sequence[Recorded | Exception]:
         return cast(list[OutcomeAnswer | Exception], self._together(requests, self._reporting.serve))
@@ -129,10 +134,10 @@ class AssignmentDesk:
         only."""
         try:
             return self._retried(lambda: serve(requests, self._now()))
-        except PermanentError as error:
-            if len(requests) == 1:
-                return [error]
-        return [self._alone(request, serve) for request in requests]
+        except TransientError:
+            raise
+        except Exception:  # noqa: BLE001  whatever it is, it is to be that one's alone
+            return [self._alone(request, serve) for request in requests]
 
     def _alone(
         self,
@@ -141,7 +146,7 @@ class AssignmentDesk:
     ) -> Answer | Exception:
         try:
             return self._retried(lambda: serve([request], self._now()))[0]
-        except (PermanentError, TransientError) as error:
+        except Exception as error:  # noqa: BLE001  given to who asked
             return error
 
     def _retried(self, work: Callable[[], Answer]) -> Answer:

@@ -2,7 +2,10 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import timedelta
+from threading import Thread
 from typing import Protocol
 
 from leadq_dagster.domain.errors import LeadqError
@@ -10,6 +13,7 @@ from leadq_dagster.domain.lead import SourceLead
 from leadq_dagster.domain.queue_rule import KEEPS_A_PROMISE, QueueType, Reason, decide_queue
 
 RETRY_AFTER_SECONDS = 5.0
+ANSWERED_WITHIN = timedelta(seconds=1)
 
 
 class Source(Protocol):
@@ -24,28 +28,50 @@ class Source(Protocol):
 class Gate:
     """Asks the source, and stops asking for a while when it does not answer: every agent would wait for it.
 
-    `unanswered` counts the questions that got no answer, by the reason that agents are told.
+    A question is waited for no longer than `patience`, whatever keeps it: a server that was stopped, a name
+    that is not resolved. `unanswered` counts the questions that got no answer in time or were not asked.
     """
 
     source: Source
+    patience: timedelta = ANSWERED_WITHIN
     seconds: Callable[[], float] = time.monotonic
     unanswered: int = 0
     _closed_until: float = field(default=0.0, init=False)
+    _overdue: set["Future[list[SourceLead]]"] = field(default_factory=set, init=False, repr=False)
 
     def ask(self, user_ids: Sequence[int]) -> dict[int, SourceLead] | None:
         """These users by id, those that the source shows; None if it could not be asked."""
         if not user_ids:
             return {}
-        if self.seconds() < self._closed_until:
+        # Nobody else is asked while a question is overdue: each would hold a thread and a connection too.
+        if self._overdue or self.seconds() < self._closed_until:
             self.unanswered += 1
             return None
         try:
-            leads = self.source.read_leads(user_ids)
-        except LeadqError:
+            leads = self._answered(user_ids)
+        except (LeadqError, TimeoutError):
             self.unanswered += 1
             self._closed_until = self.seconds() + RETRY_AFTER_SECONDS
             return None
         return {lead.facts.user.user_id: lead for lead in leads}
+
+    def _answered(self, user_ids: Sequence[int]) -> list[SourceLead]:
+        """What the source answers in time; a thread waits for it, since nothing bounds all that it does."""
+        answer: Future[list[SourceLead]] = Future()
+        asking = Thread(target=self._ask_into, args=(user_ids, answer), name="leadq-gate", daemon=True)
+        asking.start()
+        try:
+            return answer.result(self.patience.total_seconds())
+        except TimeoutError:
+            self._overdue.add(answer)
+            answer.add_done_callback(self._overdue.discard)
+            raise
+
+    def _ask_into(self, user_ids: Sequence[int], answer: "Future[list[SourceLead]]") -> None:
+        try:
+            answer.set_result(self.source.read_leads(user_ids))
+        except BaseException as error:  # noqa: BLE001  raised to who asked
+            answer.set_exception(error)
 
 
 def belongs(lead: SourceLead, queue: QueueType, queue_reason: str) -> bool:

@@ -52,7 +52,7 @@ class Holding:
         def give_back(cursor: Cursor[TupleRow], moment: datetime) -> dict[str, Any]:
             later = moment + self.terms.skip_pause
             assignments.give_back(cursor, {request.assignment_id: later}, EndReason.RELEASED, moment)
-            agents.mark_seen(cursor, [request.agent_id], [], moment)
+            agents.mark_seen(cursor, [request.agent_id], moment)
             return {"available_from": later.isoformat()}
 
         answer = self._once(request, f"release of assignment {request.assignment_id}", give_back, now)
@@ -63,7 +63,7 @@ class Holding:
 
         Raises RefusedError for a lease longer than the terms allow.
         """
-        lease = lease or self.terms.lease
+        lease = self.terms.lease if lease is None else lease
         if not timedelta(0) < lease <= self.terms.lease_max:
             seconds = int(self.terms.lease_max.total_seconds())
             raise RefusedError(f"a lease lasts 1 to {seconds} seconds")
@@ -71,7 +71,7 @@ class Holding:
         def extend(cursor: Cursor[TupleRow], moment: datetime) -> dict[str, Any]:
             until = assignments.extend(cursor, request.assignment_id, moment + lease)
             assert until is not None  # the stay is locked and current
-            agents.mark_seen(cursor, [request.agent_id], [request.agent_id], moment)
+            agents.mark_seen(cursor, [request.agent_id], moment)
             return {"lease_expires_at": until.isoformat()}
 
         what = f"extend assignment {request.assignment_id} by {int(lease.total_seconds())} s"
@@ -90,7 +90,7 @@ class Holding:
                         cursor, dict.fromkeys(page, moment), EndReason.EXPIRED, moment
                     )
                     returned += len(ended)
-                if len(page) < EXPIRED_PAGE_ROWS:
+                if len(page) < EXPIRED_PAGE_ROWS or not ended:
                     break
         with self.store.transaction() as cursor:
             moment, _ = assignments.clock(cursor, now)

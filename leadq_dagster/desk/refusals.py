@@ -1,12 +1,19 @@
 """Why a request cannot be met: unknown, foreign, ended, or not fit. Nothing is written then."""
 
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from leadq_dagster.desk.terms import DeskTerms, OutcomeRequest
 from leadq_dagster.domain.errors import ConflictError, ForbiddenError, LeadqError, NotFoundError, RefusedError
 from leadq_dagster.store.agents import Agent
 from leadq_dagster.store.assignments import Held
+
+BIGINT_MAX: Final = 2**63 - 1
+TEXT_CHARACTERS_MAX: Final = 10_000
+# No call lasts a day; what a dialler says beyond it is not seconds.
+TALK_TIME_SECONDS_MAX: Final = 24 * 60 * 60
+# Calls without an id of the dialler's are named so.
+ASSIGNMENT_CALL: Final = "assignment-"
 
 
 class AboutAssignment(Protocol):
@@ -26,6 +33,25 @@ class AboutAssignment(Protocol):
     def lease_token(self) -> int:
         """By which token."""
         ...
+
+
+def demand_storable(agent_id: int, assignment_id: int | None, *texts: str | None) -> None:
+    """Raises for ids that nothing can have and for texts that no database keeps.
+
+    Before the request joins others: what breaks a statement breaks it for the whole batch.
+    """
+    if not 0 < agent_id <= BIGINT_MAX:
+        raise NotFoundError(f"there is no agent {agent_id}")
+    if assignment_id is not None and not 0 < assignment_id <= BIGINT_MAX:
+        raise NotFoundError(f"there is no assignment {assignment_id}")
+    for text in texts:
+        if text is not None and not _is_storable(text):
+            raise RefusedError("a text has a character that is none, or is too long")
+
+
+def _is_storable(text: str) -> bool:
+    is_unicode = not any("\ud800" <= character <= "\udfff" for character in text)
+    return is_unicode and "\0" not in text and len(text) <= TEXT_CHARACTERS_MAX
 
 
 def refusal_of_agent(agent_id: int, agent: Agent | None) -> LeadqError | None:
@@ -52,6 +78,14 @@ def refusal_of_holder(request: AboutAssignment, agent: Agent | None, held: Held 
 
 def refusal_of_outcome(request: OutcomeRequest, terms: DeskTerms, now: datetime) -> RefusedError | None:
     """Unless the outcome comes with an agreed time where it needs one, and with times that can be meant."""
+    times = (request.callback_at, request.started_at)
+    if any(instant is not None and instant.tzinfo is None for instant in times):
+        return RefusedError("callback_at and started_at need a time zone")
+    if request.talk_time_seconds is not None and not 0 <= request.talk_time_seconds <= TALK_TIME_SECONDS_MAX:
+        return RefusedError(f"talk_time_seconds is not within 0 to {TALK_TIME_SECONDS_MAX}")
+    own = f"{ASSIGNMENT_CALL}{request.assignment_id}"
+    if request.call_id is not None and request.call_id.startswith(ASSIGNMENT_CALL) and request.call_id != own:
+        return RefusedError("call_id is what another assignment's call would be named")
     consequence = terms.rules.consequences[request.outcome]
     if consequence.must_agree and request.callback_at is None:
         return RefusedError(f"outcome {request.outcome} needs the agreed time in callback_at")

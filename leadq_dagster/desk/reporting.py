@@ -12,9 +12,9 @@ from leadq_dagster.desk import told
 from leadq_dagster.desk.gate import Gate
 from leadq_dagster.desk.log import race_lost
 from leadq_dagster.desk.promises import promises_of, settle_callbacks
-from leadq_dagster.desk.refusals import refusal_of_holder, refusal_of_outcome
+from leadq_dagster.desk.refusals import ASSIGNMENT_CALL, refusal_of_holder, refusal_of_outcome
 from leadq_dagster.desk.terms import DeskTerms, OutcomeRequest, Recorded
-from leadq_dagster.domain.errors import ConflictError, LeadqError, RefusedError
+from leadq_dagster.domain.errors import ConflictError, LeadqError
 from leadq_dagster.domain.lead import SourceLead
 from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.domain.provenance import Provenance, Source
@@ -51,7 +51,9 @@ class Reporting:
             telling = assignments.telling_time(cursor, now)
             locking_stays = assignments.locking(cursor, ids, now)
             known, moved_at, clock, held = locking(), locking_users(), telling(), locking_stays()
-            moment, seen_at = clock.now, clock.seen_at
+            moment = clock.now
+            # Their clock may have been ahead of ours, before a failover.
+            seen_at = max([clock.seen_at, *(at for at in moved_at.values() if at)])
             answers: list[OutcomeAnswer | None] = [
                 refusal_of_holder(request, known.get(request.agent_id), held.get(request.assignment_id))
                 or told.again(request, held[request.assignment_id].report)
@@ -76,7 +78,7 @@ class Reporting:
             for place, report in reports.items():
                 answers[place] = report.answer
             active = [agent.id for agent in known.values() if agent.is_active]
-            agents.mark_seen(cursor, active, _still_holding(requests, held, answers), moment)
+            agents.mark_seen(cursor, active, moment)
         return [answer for answer in answers if answer is not None]
 
     def _ask_about_leaving(
@@ -208,7 +210,7 @@ def _call(request: OutcomeRequest, held: Held) -> ReportedCall:
         stay_id=held.stay_id,
         callback_id=held.callback_id,
         request_id=request.request_id,
-        call_id=request.call_id or f"assignment-{held.id}",
+        call_id=request.call_id or f"{ASSIGNMENT_CALL}{held.id}",
         outcome=request.outcome,
         started_at=request.started_at or held.assigned_at,
         talk_time_seconds=request.talk_time_seconds,
@@ -223,17 +225,3 @@ def _foreign(cursor: Cursor[TupleRow], reports: Mapping[int, _Report]) -> list[i
     calls = [(call.call_id, call.agent_id, call.user_id) for call in named]
     foreign = outcomes.foreign_calls(cursor, calls) if calls else set()
     return [place for place, report in reports.items() if report.call.call_id in foreign]
-
-
-def _still_holding(
-    requests: Sequence[OutcomeRequest], held: Mapping[int, Held], answers: Sequence[OutcomeAnswer | None]
-) -> list[int]:
-    """Agents whose lead is with them still: their request was refused before anything was moved."""
-    return [
-        request.agent_id
-        for request, answer in zip(requests, answers, strict=True)
-        if isinstance(answer, RefusedError)
-        and (holding := held.get(request.assignment_id)) is not None
-        and holding.agent_id == request.agent_id
-        and holding.is_current
-    ]

@@ -37,14 +37,15 @@ class CallingHours:
 class DeskTerms:
     """How long leads are lent, when they come back, and what happens while the source cannot be asked.
 
-    `skip_pause`: how long a returned lead waits, so that it does not come straight back.
-    `hands_out_unvalidated`: whether a lead is handed out, and marked, while the source cannot be asked; else
-    the request is refused.
+    `skip_pause`: how long a returned lead waits, so that it does not come straight back. `source_patience`:
+    how long the source is waited for before a call. `hands_out_unvalidated`: whether a lead is handed out,
+    and marked, while the source cannot be asked; else the request is refused.
     """
 
     lease: timedelta = timedelta(minutes=5)
     lease_max: timedelta = timedelta(hours=1)
     skip_pause: timedelta = timedelta(minutes=5)
+    source_patience: timedelta = timedelta(seconds=1)
     hands_out_unvalidated: bool = True
     agent_silence: timedelta = timedelta(minutes=2)
     callback_retry: timedelta = timedelta(minutes=15)

@@ -91,12 +91,9 @@ def by_token(cursor: Cursor[TupleRow], hashed_token: bytes) -> Identity | None:
     return Identity(row[0], row[1], Role(row[2]), row[3]) if row else None
 
 
-def mark_seen(
-    cursor: Cursor[TupleRow], agent_ids: Sequence[int], holding: Sequence[int], now: datetime
-) -> None:
-    """These agents have been heard of; the `holding` ones are on a call, the others are no longer."""
-    parameters = {"agent_ids": list(agent_ids), "holding": list(holding), "now": now}
-    cursor.execute(SQL["mark_seen"], parameters)
+def mark_seen(cursor: Cursor[TupleRow], agent_ids: Sequence[int], now: datetime) -> None:
+    """These agents have been heard of; those who hold a lead are on a call, the others are no longer."""
+    cursor.execute(SQL["mark_seen"], {"agent_ids": list(agent_ids), "now": now})
 
 
 def set_status(cursor: Cursor[TupleRow], agent_id: int, status: AgentStatus, now: datetime) -> None:

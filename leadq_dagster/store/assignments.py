@@ -192,6 +192,19 @@ def peek(
     return [user_id for (user_id,) in cursor.execute(SQL["peek_leads"], parameters)]
 
 
+def postpone(cursor: Cursor[TupleRow], user_ids: Sequence[int], available_from: datetime) -> None:
+    """Leads of these users that nobody has are handed out no earlier than then."""
+    cursor.execute(SQL["postpone_stays"], {"user_ids": list(user_ids), "available_from": available_from})
+
+
+def is_any_raised_for(
+    cursor: Cursor[TupleRow], agent_id: int, queues: Sequence[QueueType], now: datetime
+) -> bool:
+    """Whether a promised call waits that this agent could be given."""
+    parameters = {"agent_id": agent_id, "queue_types": list(queues), "now": now}
+    return cursor.execute(SQL["select_raised_for"], parameters).fetchone() is not None
+
+
 def mark_unvalidated(cursor: Cursor[TupleRow], assignment_ids: Sequence[int], reason: str) -> None:
     """These were handed out without asking the source, and why."""
     cursor.execute(SQL["mark_unvalidated"], {"assignment_ids": list(assignment_ids), "reason": reason})
@@ -225,7 +238,7 @@ def extend(cursor: Cursor[TupleRow], assignment_id: int, lease_expires_at: datet
 def locking(
     cursor: Cursor[TupleRow], assignment_ids: Sequence[int], now: datetime | None
 ) -> Later[dict[int, Held]]:
-    """These assignments with their stays, locked in the order of the stays; unknown ones are absent.
+    """These assignments with their stays, locked in the order of the users; unknown ones are absent.
 
     Their leases are judged by `now`, None for the store's time.
     """

@@ -59,7 +59,9 @@ class AtWork:
 
     def agent(self, *queues: QueueType) -> int:
         with self.store.transaction() as cursor:
-            return agents.add(cursor, "somebody", Role.AGENT, queues or BOTH, b"hash %d" % next(self.requests))
+            return agents.add(
+                cursor, "somebody", Role.AGENT, queues or BOTH, b"hash %d" % next(self.requests)
+            )
 
     def lead(self, user_id: int, *, owing: bool = False) -> None:
         """A user of the source, known and queued: unsigned, or with a pending requirement."""
@@ -78,7 +80,9 @@ class AtWork:
         """As discovery, a check or reconciliation does: facts from the source, through the door."""
         leads = self.replica.read_leads(user_ids)
         with self.store.transaction() as cursor:
-            make_known(cursor, [SourceUser(user_id, True, "active", False) for user_id in user_ids], self.clock.now)
+            make_known(
+                cursor, [SourceUser(user_id, True, "active", False) for user_id in user_ids], self.clock.now
+            )
             seen_at = clock(cursor)
             moves = [
                 Move(lead.facts.user.user_id, decide_queue(lead.facts), None, lead.facts) for lead in leads
@@ -123,7 +127,9 @@ class AtWork:
             with self.source.engine.begin() as connection:
                 connection.execute(sa.text("ALTER TABLE users_away RENAME TO users"))
 
-    def take(self, agent_id: int, request_id: str | None = None, queue: QueueType | None = None) -> Taken | NoWork:
+    def take(
+        self, agent_id: int, request_id: str | None = None, queue: QueueType | None = None
+    ) -> Taken | NoWork:
         return self.desk.take(TakeRequest(agent_id, request_id or self.request_id(), queue))
 
     def taken(self, agent_id: int, request_id: str | None = None, queue: QueueType | None = None) -> Taken:

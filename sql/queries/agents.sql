@@ -35,7 +35,11 @@ SET last_seen_at = %(now)s,
 FROM (
     SELECT unseen.id,
         CASE
-            WHEN unseen.id = ANY(%(holding)s) THEN 'on_call'
+            WHEN EXISTS (
+                SELECT FROM call_queue AS stay
+                WHERE stay.status = 'assigned' AND stay.assigned_to_agent_id = unseen.id
+                    AND stay.lease_expires_at > %(now)s
+            ) THEN 'on_call'
             WHEN unseen.status IN ('on_call', 'offline') THEN 'available'
             ELSE unseen.status
         END AS status

@@ -190,22 +190,66 @@ CROSS JOIN LATERAL (
 ) AS callable
 LIMIT %(leads_max)s;
 
+-- name: select_raised_for
+-- A promised call that claim_raised would take but for somebody's lock.
+SELECT id
+FROM call_queue
+WHERE status = 'pending' AND callback_id IS NOT NULL AND available_from <= %(now)s
+    AND (
+        reserved_for_agent_id = %(agent_id)s
+        OR (reserved_for_agent_id IS NULL AND queue_type = ANY(%(queue_types)s::text[]))
+    )
+LIMIT 1;
+
+-- name: postpone_stays
+-- Nobody has these leads, and they are not to be handed out before then. Whom others are handling is left to them.
+UPDATE call_queue AS stay
+SET available_from = greatest(stay.available_from, %(available_from)s)
+FROM (
+    SELECT id
+    FROM call_queue
+    WHERE user_id = ANY(%(user_ids)s) AND status = 'pending'
+    ORDER BY user_id
+    FOR NO KEY UPDATE SKIP LOCKED
+) AS waiting
+WHERE stay.id = waiting.id;
+
 -- name: mark_unvalidated
-UPDATE assignments SET unvalidated_reason = %(reason)s WHERE id = ANY(%(assignment_ids)s);
+-- With the stays locked first, in the order of all others: who ends these assignments locks them after the stays.
+WITH locked AS MATERIALIZED (
+    SELECT stay.id
+    FROM call_queue AS stay
+    WHERE stay.id IN (SELECT call_queue_id FROM assignments WHERE id = ANY(%(assignment_ids)s))
+    ORDER BY stay.user_id
+    FOR NO KEY UPDATE
+)
+UPDATE assignments AS assignment
+SET unvalidated_reason = %(reason)s
+FROM locked
+WHERE assignment.id = ANY(%(assignment_ids)s) AND assignment.call_queue_id = locked.id;
 
 -- name: return_stays
 -- Back into the queue, callable from a given time; only what is still held by that assignment. A raised stay is
--- nobody's again, so that the next look routes it anew.
-WITH returned AS (
+-- nobody's again, so that the next look routes it anew. Locked in the order of the users first, as the door locks
+-- them: two that wait for each other's stays would be ended by the server.
+WITH locked AS MATERIALIZED (
+    SELECT stay.id
+    FROM call_queue AS stay
+    WHERE stay.id IN (SELECT call_queue_id FROM assignments WHERE id = ANY(%(assignment_ids)s))
+    ORDER BY stay.user_id
+    FOR NO KEY UPDATE
+),
+returned AS (
     UPDATE call_queue AS stay
     SET status = 'pending', assigned_to_agent_id = NULL, assigned_at = NULL, lease_expires_at = NULL,
         reserved_for_agent_id = NULL,
         priority_score = CASE WHEN stay.callback_id IS NULL THEN stay.priority_score ELSE -1000 END,
         available_from = greatest(stay.available_from, returning_stay.available_from)
-    FROM assignments AS assignment
+    FROM locked
+    JOIN assignments AS assignment ON assignment.call_queue_id = locked.id
     JOIN unnest(%(assignment_ids)s::bigint[], %(available_froms)s::timestamptz[])
         AS returning_stay (assignment_id, available_from) ON returning_stay.assignment_id = assignment.id
-    WHERE stay.id = assignment.call_queue_id AND stay.lease_token = assignment.lease_token
+    WHERE stay.id = locked.id AND stay.lease_token = assignment.lease_token
         AND stay.status = 'assigned' AND assignment.ended_at IS NULL
     RETURNING assignment.id, stay.user_id, stay.callback_id
 ),
@@ -254,7 +298,7 @@ FROM assignments AS assignment
 JOIN call_queue AS stay ON stay.id = assignment.call_queue_id
 LEFT JOIN call_outcomes AS report ON report.assignment_id = assignment.id
 WHERE assignment.id = ANY(%(assignment_ids)s)
-ORDER BY stay.id
+ORDER BY stay.user_id
 FOR NO KEY UPDATE OF stay;
 
 -- name: select_users_of_assignments

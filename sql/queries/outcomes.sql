@@ -10,7 +10,9 @@ WHERE known.agent_id <> reported.agent_id OR known.user_id <> reported.user_id;
 -- server's whole work. `counted` rows move the lead: the score, the events that explain it, the lead back to its own
 -- place in the queue, cooling, and the assignment ended. The others are recorded and move nothing.
 --
--- A call whose record came before its outcome keeps what it says; the outcome fills in what is missing.
+-- A call whose record came before its outcome keeps what it says; the outcome fills in what is missing. A call that
+-- became somebody else's since it was looked at is not theirs to fill in: the outcome has no call then, is refused by
+-- the table, and is looked at again by itself.
 WITH report AS MATERIALIZED (
     SELECT *
     FROM jsonb_to_recordset(%(reports)s) AS report (
@@ -37,14 +39,17 @@ call AS (
         ended_at = coalesce(known.ended_at, excluded.ended_at),
         talk_time_seconds = coalesce(known.talk_time_seconds, excluded.talk_time_seconds),
         updated_at = excluded.updated_at
+    WHERE coalesce(known.agent_id, excluded.agent_id) = excluded.agent_id
+        AND coalesce(known.user_id, excluded.user_id) = excluded.user_id
+    RETURNING known.id
 ),
 recorded AS (
     INSERT INTO call_outcomes (
         assignment_id, call_session_id, user_id, agent_id, call_queue_id, callback_id, request_id, outcome, notes,
         is_late, answer, recorded_at
     )
-    SELECT assignment_id, call_id, user_id, agent_id, stay_id, callback_id, request_id, outcome, notes, is_late,
-        answer, %(now)s
+    SELECT assignment_id, (SELECT id FROM call WHERE call.id = report.call_id), user_id, agent_id, stay_id,
+        callback_id, request_id, outcome, notes, is_late, answer, %(now)s
     FROM report
 ),
 explained AS (

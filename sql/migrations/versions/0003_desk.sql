@@ -106,6 +106,8 @@ ALTER TABLE call_outcomes
     ADD COLUMN is_late       boolean NOT NULL DEFAULT false,
     ADD COLUMN answer        jsonb,
     ADD CONSTRAINT one_outcome_per_assignment UNIQUE (assignment_id),
+    ADD CONSTRAINT an_outcome_of_an_assignment_has_its_call
+        CHECK (assignment_id IS NULL OR call_session_id IS NOT NULL),
     -- A request id is its agent's own, for the assignment that the request is about.
     DROP CONSTRAINT one_outcome_per_request;
 COMMENT ON COLUMN call_outcomes.answer IS 'What the agent was told: a repeated request is told the same.';

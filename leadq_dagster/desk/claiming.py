@@ -1,0 +1,207 @@
+"""Claiming leads for a batch of requests, in one transaction: each gets one, nobody's lead twice."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+
+from leadq_dagster.desk.combiner import Again
+from leadq_dagster.desk.no_work import StandingsCache, no_work_content, no_work_from
+from leadq_dagster.desk.refusals import refusal_of_agent
+from leadq_dagster.desk.terms import DeskTerms, NoWork, TakeRequest
+from leadq_dagster.desk.told import REUSED
+from leadq_dagster.domain.errors import ConflictError, ForbiddenError, LeadqError
+from leadq_dagster.domain.queue_rule import QueueType
+from leadq_dagster.store import agents, answers, assignments
+from leadq_dagster.store.agents import Agent
+from leadq_dagster.store.answers import Answer
+from leadq_dagster.store.assignments import Asker, Assignment, EndReason
+from leadq_dagster.store.connection import Store
+
+TAKE = "take"
+
+
+class Locked(Again):
+    """There is a lead, and somebody else has it locked at this moment: a run that moves users, a desk."""
+
+
+class Uncounted(Again):
+    """There is no lead, and how everybody stands is to be counted first."""
+
+
+@dataclass
+class Claim:
+    """What a batch got, in the order of its requests.
+
+    An answer is an assignment until the source was asked; `ended` ones are only repeated, `given` ones new.
+    """
+
+    now: datetime
+    seen_at: datetime
+    answers: list[Any] = field(default_factory=list)
+    ended: set[int] = field(default_factory=set)
+    given: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Claiming:
+    """Claims leads; the agents of a batch are locked, so that their requests elsewhere take turns with it."""
+
+    store: Store
+    terms: DeskTerms
+    standings: StandingsCache
+
+    def claim(self, requests: Sequence[TakeRequest], now: datetime | None) -> Claim:
+        """What each request held, was given before, or is given now; or why it gets nothing."""
+        askers = [Asker(request.agent_id, request.request_id) for request in requests]
+        with self.store.transaction() as cursor:
+            # Sent together. The agents are locked by the first: what the others read is what is left then.
+            locking = agents.locking(cursor, [request.agent_id for request in requests])
+            telling = assignments.telling_time(cursor, now)
+            holding_and_given = assignments.of_askers(cursor, askers)
+            answered = answers.earlier(cursor, [(asker.agent_id, asker.request_id) for asker in askers])
+            known, clock, earlier = locking(), telling(), answered()
+            held, given = holding_and_given()
+            lapsed = {item.id: clock.now for item in held.values() if item.lease_expires_at <= clock.now}
+            if lapsed:
+                assignments.give_back(cursor, lapsed, EndReason.EXPIRED, clock.now)
+            batch = _Batch(
+                cursor, requests, askers, known, clock.is_any_raised, Claim(clock.now, clock.seen_at)
+            )
+            holding = {agent_id: item for agent_id, item in held.items() if item.id not in lapsed}
+            batch.repeat(earlier, holding, given)
+            if clock.now in self.terms.calling_hours:
+                self._hand_out(batch)
+            self._say_no_work(batch)
+            agents.mark_seen(cursor, [agent.id for agent in known.values() if agent.is_active], clock.now)
+        return batch.claim
+
+    def _hand_out(self, batch: "_Batch") -> None:
+        """Promised calls first, then leads, queue by queue; whoever got one no longer wants."""
+        now = batch.claim.now
+        expires = now + self.terms.lease
+        if batch.is_any_raised:
+            for place in list(batch.wanting):
+                served = batch.agent(place).queues
+                if got := assignments.claim_raised(batch.cursor, batch.askers[place], served, now, expires):
+                    batch.give(place, got)
+        for rank in range(len(QueueType)):
+            for queue_type, places in batch.wanting_by_choice(rank).items():
+                place_of = {batch.askers[place]: place for place in places}
+                for got in assignments.claim_leads(
+                    batch.cursor, queue_type, list(place_of), now, expires, self.terms.rules.not_called_from
+                ):
+                    batch.give(place_of[Asker(got.agent_id, got.request_id)], got)
+
+    def _say_no_work(self, batch: "_Batch") -> None:
+        """Only where there is none: a lead that somebody else has locked at this moment is waited for."""
+        claim = batch.claim
+        is_open = claim.now in self.terms.calling_hours
+        locked = self._locked(batch) if is_open and batch.wanting else set()
+        standings = self.standings.recent()
+        kept = []
+        for place in batch.wanting:
+            request = batch.requests[place]
+            if place in locked:
+                claim.answers[place] = Locked()
+            elif standings is None:
+                claim.answers[place] = Uncounted()
+            else:
+                answer = NoWork("no_lead_is_waiting" if is_open else "out_of_hours", standings)
+                claim.answers[place] = answer
+                kept.append(Answer(request.agent_id, request.request_id, TAKE, no_work_content(answer)))
+        if kept:
+            answers.keep(batch.cursor, kept, claim.now)
+
+    def _locked(self, batch: "_Batch") -> set[int]:
+        """Those of the wanting for whom there is a lead all the same."""
+        now, not_called_from = batch.claim.now, self.terms.rules.not_called_from
+        asked = {each for place in batch.wanting for each in batch.choices(place)}
+        queues = {each for each in asked if assignments.peek(batch.cursor, each, now, 1, not_called_from)}
+        return {
+            place
+            for place in batch.wanting
+            if not queues.isdisjoint(batch.choices(place))
+            or (
+                batch.is_any_raised
+                and assignments.is_any_raised_for(
+                    batch.cursor, batch.requests[place].agent_id, batch.agent(place).queues, now
+                )
+            )
+        }
+
+
+@dataclass
+class _Batch:
+    """Requests being served; `wanting` are the places of those that have no answer yet."""
+
+    cursor: Cursor[TupleRow]
+    requests: Sequence[TakeRequest]
+    askers: Sequence[Asker]
+    known: Mapping[int, Agent]
+    is_any_raised: bool
+    claim: Claim
+    wanting: list[int] = field(default_factory=list)
+
+    def repeat(
+        self,
+        earlier: Mapping[tuple[int, str], Answer],
+        holding: Mapping[int, Assignment],
+        given: Mapping[Asker, Assignment],
+    ) -> None:
+        """Answer those who may not ask, who were answered before, and who hold a lead."""
+        for place, (request, asker) in enumerate(zip(self.requests, self.askers, strict=True)):
+            held, before = holding.get(request.agent_id), given.get(asker)
+            refusal = _refusal(request, self.known.get(request.agent_id))
+            answer: Any = refusal or _replay(request, earlier)
+            if answer is None and before is not None:
+                is_held = held is not None and held.id == before.id
+                answer = held if is_held else before
+                if not is_held:
+                    self.claim.ended.add(before.id)
+            answer = answer or held
+            if answer is None:
+                self.wanting.append(place)
+            self.claim.answers.append(answer)
+
+    def agent(self, place: int) -> Agent:
+        return self.known[self.requests[place].agent_id]
+
+    def choices(self, place: int) -> tuple[QueueType, ...]:
+        """The queues that may serve the request, the first choice first."""
+        asked = self.requests[place].queue
+        return (asked,) if asked else self.agent(place).queues
+
+    def wanting_by_choice(self, rank: int) -> dict[QueueType, list[int]]:
+        """The places of the wanting by their choice of this rank."""
+        by_queue: dict[QueueType, list[int]] = {}
+        for place in self.wanting:
+            choices = self.choices(place)
+            if rank < len(choices):
+                by_queue.setdefault(choices[rank], []).append(place)
+        return by_queue
+
+    def give(self, place: int, got: Assignment) -> None:
+        self.claim.answers[place] = got
+        self.claim.given.add(got.id)
+        self.wanting.remove(place)
+
+
+def _refusal(request: TakeRequest, agent: Agent | None) -> LeadqError | None:
+    if refusal := refusal_of_agent(request.agent_id, agent):
+        return refusal
+    if request.queue is not None and agent is not None and request.queue not in agent.queues:
+        return ForbiddenError(f"agent {request.agent_id} does not serve the queue {request.queue}")
+    return None
+
+
+def _replay(request: TakeRequest, earlier: Mapping[tuple[int, str], Answer]) -> NoWork | ConflictError | None:
+    answer = earlier.get((request.agent_id, request.request_id))
+    if answer is None:
+        return None
+    if answer.request != TAKE:
+        return ConflictError(REUSED)
+    return no_work_from(answer.content)
