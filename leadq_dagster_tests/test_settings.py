@@ -1,13 +1,13 @@
 """Settings: documented defaults, and errors that name the variable and nothing else."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from leadq_dagster.domain.errors import RefusedError
-from leadq_dagster.settings import Settings, load_settings
+from leadq_dagster.settings import Settings, hours_of, load_settings
 
 STORE = "postgresql://ada:s3cret@db.example.org:5432/leadq"
 DEFAULTS = {
@@ -27,6 +27,18 @@ DEFAULTS = {
     "LEADQ_OVERLAP_MINUTES": 180,
     "LEADQ_PARTITIONS_START": datetime(2025, 1, 1, tzinfo=UTC),
     "LEADQ_CATCH_UP_HOURS": 744,
+    "LEADQ_DESK_HOST": "127.0.0.1",
+    "LEADQ_DESK_PORT": 8911,
+    "LEADQ_LEASE_SECONDS": 300,
+    "LEADQ_LEASE_MAX_SECONDS": 3_600,
+    "LEADQ_SKIP_SECONDS": 300,
+    "LEADQ_UNVALIDATED_LEADS": "hand_out",
+    "LEADQ_VALIDATION_TIMEOUT_SECONDS": 1,
+    "LEADQ_AGENT_SILENCE_SECONDS": 120,
+    "LEADQ_CALLING_HOURS": "00:00-24:00",
+    "LEADQ_CALLING_TIMEZONE": "UTC",
+    "LEADQ_CALLBACK_RETRY_MINUTES": 15,
+    "LEADQ_CALLBACK_RETRIES_MAX": 1,
     "LEADQ_EVENT_RETENTION_DAYS": 30,
 }
 
@@ -96,6 +108,19 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         ("LEADQ_PARTITIONS_START", "s3cret"),
         ("LEADQ_CATCH_UP_HOURS", "0"),
         ("LEADQ_EVENT_RETENTION_DAYS", "0"),
+        ("LEADQ_DESK_PORT", "65536"),
+        ("LEADQ_LEASE_SECONDS", "9"),
+        ("LEADQ_LEASE_MAX_SECONDS", "s3cret"),
+        ("LEADQ_SKIP_SECONDS", "-1"),
+        ("LEADQ_UNVALIDATED_LEADS", "perhaps s3cret"),
+        ("LEADQ_VALIDATION_TIMEOUT_SECONDS", "0"),
+        ("LEADQ_AGENT_SILENCE_SECONDS", "1"),
+        ("LEADQ_CALLING_HOURS", "nine to five s3cret"),
+        ("LEADQ_CALLING_HOURS", "08:00"),
+        ("LEADQ_CALLING_HOURS", "08:00-12:00-20:00"),
+        ("LEADQ_CALLING_TIMEZONE", "Mars/s3cret"),
+        ("LEADQ_CALLBACK_RETRY_MINUTES", "0"),
+        ("LEADQ_CALLBACK_RETRIES_MAX", "11"),
     ],
 )
 def test_a_malformed_value_is_refused_by_its_variables_name(
@@ -108,6 +133,20 @@ def test_a_malformed_value_is_refused_by_its_variables_name(
     assert str(refusal.value).startswith(f"{name}: ")
     assert "\n" not in str(refusal.value)
     assert "s3cret" not in f"{refusal.value!r} {refusal.value.__cause__}"
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("08:00-20:00", time(8), time(20)),
+        ("22:00-06:30", time(22), time(6, 30)),
+        ("00:00-24:00", time(0), time(0)),
+        ("18:00-24:00", time(18), time(0)),
+    ],
+)
+def test_calling_hours_are_two_times_of_day(text: str, start: time, end: time) -> None:
+    """Midnight is the start of the day and its end."""
+    assert hours_of(text) == (start, end)
 
 
 def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
