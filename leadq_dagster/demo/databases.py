@@ -8,6 +8,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from leadq_dagster.databases import EMBEDDED_DAGSTER, EMBEDDED_REPLICA, EMBEDDED_STORE
+from leadq_dagster.demo.address import forget, noted
+from leadq_dagster.domain.errors import RefusedError
+from leadq_dagster.embedded.home import AlreadyRunning
 from leadq_dagster.embedded.postgres import EmbeddedPostgres, start_postgres
 from leadq_dagster.settings import Settings
 
@@ -23,7 +26,14 @@ def demo_databases(home: Path) -> Iterator[EmbeddedPostgres]:
     for variable in Settings.model_fields:
         os.environ.pop(variable.upper(), None)
     os.environ["LEADQ_HOME"] = str(home)
-    with start_postgres(home) as server:
+    try:
+        running = start_postgres(home)
+    except AlreadyRunning as error:
+        address = noted(home)
+        where = f"its UI is at {address}" if address else "it has no UI yet"
+        raise RefusedError(f"a demo runs here already, {where}: {error}") from None
+    with running as server:
+        forget(home)
         for database in (EMBEDDED_STORE, EMBEDDED_DAGSTER, EMBEDDED_REPLICA):
             server.ensure_database(database)
         yield server

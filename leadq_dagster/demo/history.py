@@ -1,6 +1,5 @@
-"""The simulated firm's past: some weeks of it, written into its database before leadq looks."""
+"""The simulated firm and its past: some weeks of it, which it lives through while leadq looks on."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -10,26 +9,21 @@ from leadq_dagster.firm.application import Application, OtherHistoryError, open_
 from leadq_dagster.firm.world import Recipe
 
 SEED = 8911
-WEEKS = 4
-DAY = timedelta(days=1)
 
 
-def live_until(
-    engine: sa.Engine, now: datetime, weeks: int, progress: Callable[[int, int], None]
-) -> Application:
-    """The firm, brought up to `now`: begun `weeks` before, or continued where an earlier demo left it.
+def open_firm(engine: sa.Engine, now: datetime, weeks: int) -> Application:
+    """The firm, begun `weeks` before `now`, or where an earlier demo left it.
 
-    Written a day at a time; `progress` is told the days done and the days there are. Raises RefusedError when
-    the database holds the history of another firm.
+    Raises RefusedError when the database holds the history of another firm.
     """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     try:
-        application = open_application(engine, Recipe(SEED, midnight - timedelta(weeks=weeks)))
+        return open_application(engine, Recipe(SEED, midnight - timedelta(weeks=weeks)))
     except OtherHistoryError as error:
         raise RefusedError(f"{error}; remove the demo's folder, or name another with LEADQ_HOME") from None
-    day_count = (now - application.firm.recipe.start) // DAY + 1
-    for day in range(1, day_count + 1):
-        application.advance(min(application.firm.recipe.start + day * DAY, now))
-        progress(day, day_count)
-    application.beat(now)
-    return application
+
+
+def live_until(application: Application, instant: datetime) -> None:
+    """It is `instant` at the firm, and its replica shows all of it."""
+    application.advance(instant)
+    application.beat(instant)

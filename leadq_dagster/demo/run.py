@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from leadq_dagster.databases import EMBEDDED_STORE
+from leadq_dagster.demo.address import announced
+from leadq_dagster.demo.audit import Audit
 from leadq_dagster.demo.databases import application_engine, demo_databases
-from leadq_dagster.demo.discovery import in_runs, missed_hours, run_discovery
-from leadq_dagster.demo.history import live_until
+from leadq_dagster.demo.history import live_until, open_firm
+from leadq_dagster.demo.hourly_jobs import STAGES, JobTally, missed_rounds, run_round
 from leadq_dagster.demo.serving import (
     begin_partitions,
     choose_ui_port,
@@ -49,10 +51,12 @@ def run_demo(wishes: Wishes) -> Summary:
     Everything but the summary goes to standard error. Raises a LeadqError for what the text says.
     """
     console = Console(stderr=True)
+    console.print("starting")
     # Now, so that a busy port is told before minutes of work.
     port = None if wishes.once else choose_ui_port(wishes.port)
     with interruptible(), demo_databases(wishes.home) as server:
-        application, summary = _prepare(server, wishes, console)
+        now = datetime.now(UTC)
+        application, summary = prepare(server, wishes, console, now)
         _show(summary, as_json=wishes.as_json)
         if not summary.agrees_with_the_truth:
             raise PermanentError("the store does not agree with the firm's truth")
@@ -61,22 +65,17 @@ def run_demo(wishes: Wishes) -> Summary:
     return summary
 
 
-def _prepare(server: EmbeddedPostgres, wishes: Wishes, console: Console) -> tuple[Application, Summary]:
+def prepare(
+    server: EmbeddedPostgres, wishes: Wishes, console: Console, now: datetime
+) -> tuple[Application, Summary]:
+    """Live through the firm's history up to `now`, the jobs running on the way; what came of it."""
     make_dagster_home(wishes.home)
     _migrate(server.url(EMBEDDED_STORE), console)
-    now = datetime.now(UTC)
-    with _progress(console) as progress:
-        history = progress.add_task("the firm's history, days", total=None)
-        application = live_until(
-            application_engine(server),
-            now,
-            wishes.weeks,
-            lambda done, total: progress.update(history, completed=done, total=total),
-        )
-        begin_partitions(application.firm.recipe.start)
-        summary = _discover(
-            server, application, Window(application.firm.recipe.start, floor_to_hour(now)), progress
-        )
+    application = open_firm(application_engine(server), now, wishes.weeks)
+    start = application.firm.recipe.start
+    begin_partitions(start)
+    summary = _run_hours(server, application, Window(start, floor_to_hour(now)), console)
+    live_until(application, now)
     return application, summary
 
 
@@ -87,40 +86,57 @@ def _migrate(url: str, console: Console) -> None:
         raise PermanentError("the store's schema differs from its migrations:\n" + "\n".join(differences))
 
 
-def _discover(
-    server: EmbeddedPostgres, application: Application, complete: Window, progress: Progress
+def _run_hours(
+    server: EmbeddedPostgres, application: Application, complete: Window, console: Console
 ) -> Summary:
-    with DagsterInstance.get() as instance:
-        runs = in_runs(missed_hours(instance, complete))
-        hours_run = sum(1 for window in runs for _ in window.hours())
-        bar = progress.add_task("new_users_discovery, hours", total=hours_run)
-        started = time.monotonic()
-        tally = run_discovery(instance, runs, lambda hours: progress.advance(bar, hours))
-    with open_store(server.url(EMBEDDED_STORE)) as store:
-        return summarise(
-            store,
-            application.truth,
-            runs,
-            hours_run=hours_run,
-            seconds=time.monotonic() - started,
-            tally=tally,
+    """The jobs over every complete hour that they have not run: each round as soon as the firm got there."""
+    tallies = {stage.name: JobTally() for stage in STAGES}
+    with (
+        DagsterInstance.get() as instance,
+        open_store(server.url(EMBEDDED_STORE)) as store,
+        _progress(console) as progress,
+    ):
+        rounds, audit, started = (
+            missed_rounds(instance, complete),
+            Audit(store, application.truth),
+            time.monotonic(),
         )
+        bar = progress.add_task("hourly jobs, hours", total=sum(one.hours for one in rounds))
+        for one in rounds:
+            live_until(application, one.window.end)
+            run_round(instance, one, tallies)
+            audit.look()
+            progress.advance(bar, one.hours)
+        seconds = time.monotonic() - started
+        return summarise(audit, rounds, complete, seconds=seconds, tallies=tallies)
 
 
 def _serve(application: Application, home: Path, port: int, console: Console) -> None:
+    console.print("starting Dagster")
     with living(application), dagster_running(home, port) as dagster:
         ui = f"http://{LOOPBACK}:{port}"
-        console.print(f"\nThe firm goes on living, and Dagster runs at [bold]{ui}[/bold]. Look at:")
-        console.print(f"  lineage     {ui}/locations/leadq/asset-groups/discovery/lineage")
-        console.print(f"  partitions  {ui}/assets/new_users?view=partitions")
-        console.print(f"  schedules   {ui}/automation")
-        console.print("Stop with Ctrl-C.")
-        try:
-            dagster.wait()
-        except KeyboardInterrupt:
-            console.print("stopping")
-            return
+        with announced(home, ui):
+            _say_where(ui, console)
+            try:
+                dagster.wait()
+            except KeyboardInterrupt:
+                console.print("stopping")
+                return
     raise PermanentError(f"Dagster stopped by itself: the reason is at the end of {home / 'dagster.log'}")
+
+
+def _say_where(ui: str, console: Console) -> None:
+    # Whole lines, however narrow the terminal: a wrapped address cannot be clicked.
+    lines = (
+        f"\nThe firm goes on living, and Dagster runs at [bold]{ui}[/bold]. Look at:",
+        f"  lineage      {ui}/locations/leadq/asset-groups/discovery/lineage",
+        f"  conversions  {ui}/locations/leadq/asset-groups/conversions/lineage",
+        f"  partitions   {ui}/assets/new_users?view=partitions",
+        f"  schedules    {ui}/automation",
+        "Stop with Ctrl-C.",
+    )
+    for line in lines:
+        console.print(line, soft_wrap=True)
 
 
 def _show(summary: Summary, *, as_json: bool) -> None:

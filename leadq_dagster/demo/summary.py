@@ -7,35 +7,46 @@ from typing import Any
 
 from rich.table import Table
 
+from leadq_dagster.demo.audit import Audit
+from leadq_dagster.demo.hourly_jobs import JobTally, Round
 from leadq_dagster.domain.windows import Window, join_touching
-from leadq_dagster.firm.truth import Truth
 from leadq_dagster.store import scores
-from leadq_dagster.store.connection import Store
 
 
 @dataclass(frozen=True)
 class Summary:
     """The numbers of a demo, in users unless the name says otherwise.
 
-    `missing` are enabled at the source in the hours run and unknown to the store; `unexpected` are known and
-    were never enabled; `misplaced` are known and in no queue although the truth has them in one. All are 0.
+    `hours_run` are hours of the firm's history, each run by up to four jobs. `missing` are enabled at the
+    source in the hours run and unknown to the store; `unexpected` are known and were never there; `misplaced`
+    are in another queue than the truth has them in. Of the ledger, `conversions_missing` happened in the
+    hours run and are not recorded, `conversions_unexpected` are recorded and did not happen so. All are 0.
     """
 
     hours_run: int
     runs: int
     seconds: float
-    tally: Mapping[str, int]
+    tallies: Mapping[str, Mapping[str, Any]]
     users_at_the_source: int
     users_known: int
     in_queue: Mapping[str, int]
+    conversions: Mapping[str, int]
     missing: int
     unexpected: int
     misplaced: int
+    conversions_missing: int
+    conversions_unexpected: int
+
+    @property
+    def disagreements(self) -> dict[str, int]:
+        """How many of each kind there are, where there are any."""
+        kinds = ("missing", "unexpected", "misplaced", "conversions_missing", "conversions_unexpected")
+        return {kind: count for kind in kinds if (count := getattr(self, kind))}
 
     @property
     def agrees_with_the_truth(self) -> bool:
-        """Whether the store holds exactly whom it should."""
-        return not (self.missing or self.unexpected or self.misplaced)
+        """Whether the store holds exactly whom and what it should."""
+        return not self.disagreements
 
     def as_json(self) -> dict[str, Any]:
         """One object of plain numbers and objects."""
@@ -43,49 +54,64 @@ class Summary:
 
     def as_table(self) -> Table:
         """The same for people."""
-        table = Table(title="New-user discovery", show_header=False)
+        table = Table(title="The hourly jobs over the firm's history", show_header=False)
+        disagreements = [f"{kind.replace('_', ' ')} {count}" for kind, count in self.disagreements.items()]
         rows = {
             "hours run": f"{self.hours_run:,} in {self.runs} runs, {self.seconds:.1f} s",
-            **{name.replace("_", " "): f"{count:,}" for name, count in self.tally.items()},
+            **{asset: _in_words(tally) for asset, tally in self.tallies.items()},
             "users at the source": f"{self.users_at_the_source:,}",
             "users known to the store": f"{self.users_known:,}",
             **{f"waiting in {queue}": f"{count:,}" for queue, count in self.in_queue.items()},
-            "held against the firm's truth": "equal" if self.agrees_with_the_truth else self._disagreement(),
+            **{f"conversions, {kind.replace('_', ' ')}": f"{n:,}" for kind, n in self.conversions.items()},
+            "held against the firm's truth": ", ".join(disagreements) or "equal: users, queues, conversions",
         }
         for name, value in rows.items():
             table.add_row(name, value)
         return table
 
-    def _disagreement(self) -> str:
-        return f"missing {self.missing}, unexpected {self.unexpected}, misplaced {self.misplaced}"
-
 
 def summarise(
-    store: Store,
-    truth: Truth,
-    runs: Sequence[Window],
+    audit: Audit,
+    rounds: Sequence[Round],
+    complete: Window,
     *,
-    hours_run: int,
     seconds: float,
-    tally: Counter[str],
+    tallies: Mapping[str, JobTally],
 ) -> Summary:
     """Compare the store with the truth about everybody dated within the hours that were just run.
 
-    About nobody else: what has changed since an hour was run is for the next hour to find.
+    About nobody else, and nobody of whom something changed after the last complete hour: that is for the
+    next hour to find.
     """
-    with store.transaction() as cursor:
+    truth = audit.truth
+    with audit.store.transaction() as cursor:
         queues = scores.queues(cursor)
-    dated = [truth.dated_within(hours.start, hours.end) for hours in join_touching(runs)]
-    due = set().union(*dated) & truth.enabled_users()
+    spans = join_touching(one.window for one in rounds)
+    changed_since = truth.changed_since(complete.end)
+    dated = set().union(*(truth.dated_within(span.start, span.end) for span in spans)) - changed_since
     return Summary(
-        hours_run=hours_run,
-        runs=len(runs),
+        hours_run=sum(1 for one in rounds for _ in one.window.hours()),
+        runs=sum(tally.runs for tally in tallies.values()),
         seconds=round(seconds, 1),
-        tally=dict(tally),
+        tallies={asset: tally.as_json() for asset, tally in tallies.items()},
         users_at_the_source=len(truth.users),
         users_known=len(queues),
         in_queue=dict(Counter(queue.value for queue in queues.values() if queue)),
-        missing=len(due - queues.keys()),
+        conversions=dict(audit.recorded),
+        missing=len((dated & truth.enabled_users()) - queues.keys()),
         unexpected=len(queues.keys() - truth.users.keys()),
-        misplaced=sum(queues.get(user_id) is None and truth.queue_of(user_id) is not None for user_id in due),
+        misplaced=sum(queues[user_id] != truth.queue_of(user_id) for user_id in dated & queues.keys()),
+        conversions_missing=audit.missing(spans, changed_since),
+        conversions_unexpected=audit.unexpected,
     )
+
+
+def _in_words(tally: Mapping[str, Any]) -> str:
+    """The numbers that are not 0, and the reasons behind those that have some."""
+    words = []
+    for name, value in tally.items():
+        if isinstance(value, Mapping):
+            words += [f"{reason.replace('_', ' ')} {count:,}" for reason, count in value.items()]
+        elif value and name != "hours":
+            words.append(f"{name.replace('_', ' ')} {value:,}")
+    return ", ".join(words)

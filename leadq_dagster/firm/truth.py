@@ -129,6 +129,23 @@ class Truth:
             if isinstance(moment, datetime) and first <= moment < last
         }
 
+    def changed_since(self, instant: datetime) -> set[int]:
+        """Ids of users with something dated at or after the instant (aware): they, a claim, a requirement."""
+        first = instant.astimezone(UTC).replace(tzinfo=None)
+        return {
+            self._owner(table, key, row)
+            for table, rows in self.rows.items()
+            for key, row in rows.items()
+            for moment in (row.get("created_at"), row.get("updated_at"))
+            if isinstance(moment, datetime) and moment >= first
+        }
+
+    def _owner(self, table: TableName, key: Key, row: Row) -> int:
+        if table == "users":
+            return int(key)
+        claim = row if table == "claims" else self.rows["claims"][int(str(row["claim_id"]))]
+        return int(str(claim["user_id"]))
+
     def _date(self, change: Change, is_success: bool) -> None:
         """Keep the instant of a success for as long as it lasts."""
         if is_success:

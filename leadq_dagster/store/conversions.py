@@ -45,6 +45,24 @@ class RecordedConversion:
     converted_at: datetime
 
 
+@dataclass(frozen=True)
+class LedgerEntry:
+    """What a conversion says of itself."""
+
+    conversion_id: int
+    user_id: int
+    queue: QueueType
+    conversion_type: str
+    converted_at: datetime
+    detected_at: datetime
+
+
+def recorded_after(cursor: Cursor[TupleRow], conversion_id: int) -> list[LedgerEntry]:
+    """The conversions with a higher id, in the order of ids."""
+    rows = cursor.execute(SQL["select_recorded_after"], {"after": conversion_id})
+    return [LedgerEntry(row[0], row[1], QueueType(row[2]), *row[3:]) for row in rows]
+
+
 def unconverted_stays(cursor: Cursor[TupleRow], user_ids: Sequence[int]) -> list[UnconvertedStay]:
     """The last stay of each of these users in each queue, where it has no conversion."""
     rows = cursor.execute(SQL["select_unconverted"], {"user_ids": list(user_ids)})

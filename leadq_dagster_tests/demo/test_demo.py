@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from leadq_dagster.demo.discovery import in_runs
+from leadq_dagster.demo.hourly_jobs import STAGES, in_rounds
 from leadq_dagster.domain.windows import HOUR, Window
 from leadq_dagster.embedded.postgres import erase_postgres, running_postgres
 
 PATIENCE_SECONDS = 180
+ASSETS = [stage.name for stage in STAGES]
 COMMAND = [sys.executable, "-m", "leadq_dagster.cli", "demo", "--weeks", "1"]
 
 
@@ -109,9 +110,19 @@ def test_once_prints_one_object_that_agrees_with_the_truth_and_a_second_start_co
     assert first.returncode == 0, first.stderr
     summary = json.loads(first.stdout)
     assert summary["agrees_with_the_truth"] is True
-    assert summary["tally"]["stored"] == summary["users_known"] > 2_000
+    tallies = summary["tallies"]
+    assert list(tallies) == ASSETS
+    stored = tallies["new_users"]["stored"] + tallies["new_requirements"]["stored"]
+    assert stored == summary["users_known"] > 2_000
+    assert tallies["new_users"]["refused_by_reason"] == {"user_disabled": tallies["new_users"]["refused"]}
     assert summary["in_queue"]["unsigned_users"] > 500
     assert summary["hours_run"] >= 7 * 24
+    assert {tally["hours"] for tally in tallies.values()} == {summary["hours_run"]}
+    checks = [tallies[asset] for asset in ASSETS[2:]]
+    found = sum(tally["detected"] + tally["also_detected"] for tally in checks)
+    discovered = sum(tallies[asset]["converted"] for asset in ASSETS[:2])
+    assert found + discovered == sum(summary["conversions"].values()) > 100
+    assert set(summary["conversions"]) == {"signature_obtained", "requirements_completed"}
     second = run_once(home)
     assert second.returncode == 0, second.stderr
     again = json.loads(second.stdout)
@@ -133,10 +144,15 @@ def test_the_running_demo_shows_lineage_refuses_a_twin_and_leaves_nothing_behind
         twin = run_once(home)
         assert twin.returncode == 1
         assert "already run by process" in twin.stderr
+        assert f"its UI is at http://127.0.0.1:{port}" in twin.stderr
         assert "Traceback" not in twin.stderr
 
         demo.send_signal(signal.SIGTERM)
-        assert demo.wait(60) == 0
+        said = demo.communicate(timeout=60)[1]
+        assert demo.returncode == 0
+        assert {"starting", "starting Dagster", "stopping"} <= set(said.splitlines())
+        whole = f"  lineage      http://127.0.0.1:{port}/locations/leadq/asset-groups/discovery/lineage"
+        assert whole in said.splitlines(), "an address that wraps cannot be clicked"
     assert nothing_listens(port)
     assert running_postgres(home) is None
 
@@ -167,9 +183,54 @@ def test_a_busy_port_is_named(home: Path) -> None:
     assert f"port {port} is in use" in refused.stderr
 
 
-def test_older_hours_run_by_the_week_and_the_last_day_by_the_hour() -> None:
+EARLIER = """
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from rich.console import Console
+from leadq_dagster.demo.databases import demo_databases
+from leadq_dagster.demo.run import Wishes, prepare
+
+home = Path(sys.argv[1])
+wishes = Wishes(home=home, weeks=1, once=True, as_json=True, port=None)
+with demo_databases(home) as server:
+    summary = prepare(server, wishes, Console(stderr=True), datetime.now(UTC) - timedelta(hours=5))[1]
+    assert summary.agrees_with_the_truth, summary.disagreements
+"""
+
+
+def test_a_demo_started_again_after_hours_runs_the_hours_between_and_agrees(home: Path) -> None:
+    """P6: the firm has gone on, and what happened meanwhile is found by its own hours."""
+    earlier = subprocess.run(
+        [sys.executable, "-c", EARLIER, str(home)],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert earlier.returncode == 0, earlier.stderr
+    later = run_once(home)
+    assert later.returncode == 0, later.stderr
+    summary = json.loads(later.stdout)
+    assert summary["agrees_with_the_truth"] is True
+    assert 5 <= summary["hours_run"] <= 6
+    assert {tally["runs"] for tally in summary["tallies"].values()} == {summary["hours_run"]}
+    assert summary["tallies"]["signature_conversions"]["candidates"] > 0
+
+
+def test_older_hours_run_in_ranges_and_the_last_ones_by_the_hour() -> None:
+    """Whatever one job has run already, it does not run again."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
-    hours = list(Window(start, start + 500 * HOUR).hours())
-    runs = in_runs(hours)
-    assert [hour for run in runs for hour in run.hours()] == hours
-    assert [len(list(run.hours())) for run in runs] == [168, 168, 140, *[1] * 24]
+    hours = list(Window(start, start + 250 * HOUR).hours())
+    missed = dict.fromkeys(ASSETS, hours) | {"new_users": [*hours[10:20], *hours[248:]]}
+    rounds = in_rounds(missed)
+    assert [hour for one in rounds for hour in one.window.hours()] == hours
+    assert [len(list(one.window.hours())) for one in rounds] == [96, 96, 52, *[1] * 6]
+    for asset in ASSETS:
+        ran = [
+            hour for one in rounds for stage, part in one.work if stage.name == asset for hour in part.hours()
+        ]
+        assert ran == missed[asset]
+    assert [stage.name for stage, _ in rounds[0].work] == ASSETS
+    assert in_rounds({asset: [] for asset in ASSETS}) == []
