@@ -31,6 +31,8 @@ from leadq_dagster_tests.servers.running import Servers
 
 TEN = datetime(2026, 3, 4, 10, tzinfo=UTC)
 BY = Provenance("a_test", "run-1")
+# A test machine may be busy: nobody is taken for silent because of that.
+TERMS = DeskTerms(source_patience=timedelta(seconds=20))
 BOTH = (QueueType.UNSIGNED_USERS, QueueType.OUTSTANDING_REQUESTS)
 
 
@@ -75,6 +77,17 @@ class AtWork:
         if owing:
             add(self.source.engine, schema.claims, claim(user_id, user_id))
             add(self.source.engine, schema.claim_requirements, requirement(f"r{user_id}", user_id))
+
+    def appear_owing(self, user_id: int) -> None:
+        """A user of the source signs, and owes a document."""
+        self.sign(user_id)
+        add(self.source.engine, schema.claims, claim(user_id, user_id))
+        add(self.source.engine, schema.claim_requirements, requirement(f"r{user_id}", user_id))
+
+    def many_leads(self, leads: int) -> None:
+        """So many unsigned users, in the order of their ids."""
+        add_users(self.source.engine, *(user(user_id) for user_id in range(1, leads + 1)))
+        self.judge(*range(1, leads + 1))
 
     def judge(self, *user_ids: int, spare_assigned: bool = False) -> Moved:
         """As discovery, a check or reconciliation does: facts from the source, through the door."""
@@ -183,9 +196,7 @@ def at_work(store_url: str, source: ReplicaDatabase, terms: DeskTerms | None = N
             open_replica(source.url, statement_timeout_seconds=1, connect_timeout_seconds=1)
         )
         store = stack.enter_context(open_direct_store(store_url))
-        desk = stack.enter_context(
-            AssignmentDesk(store, replica, terms or DeskTerms(), now=lambda: clock.now)
-        )
+        desk = stack.enter_context(AssignmentDesk(store, replica, terms or TERMS, now=lambda: clock.now))
         yield AtWork(desk, store, store_url, source, replica, clock)
 
 

@@ -1,7 +1,21 @@
 """Before a lead leaves our hands the source is asked: what it says, what it does not, and what it costs."""
 
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
 from leadq_dagster.desk.terms import NoWork
-from leadq_dagster_tests.desk.at_work import AtWork
+from leadq_dagster.domain.errors import TransientError
+from leadq_dagster_tests.desk.at_work import TERMS, AtWork, at_work, fresh_work
+from leadq_dagster_tests.servers.running import Servers
+from leadq_dagster_tests.stages.failing import all_at_once
+from leadq_dagster_tests.store.waiting import wait_until
 
 CONVERSIONS = "SELECT user_id, conversion_type, source FROM conversions ORDER BY id"
 
@@ -31,3 +45,135 @@ def test_a_queue_of_nobody_who_belongs_is_no_work(work: AtWork) -> None:
     assert isinstance(answer, NoWork)
     assert answer.standings.converted == 7
     assert len(work.rows(CONVERSIONS)) == 7
+
+
+def test_who_signed_and_owes_now_is_moved_on_and_may_be_handed_out_there(work: AtWork) -> None:
+    """P1, P3, P5: the conversion of the first stay, and a place in the other queue by the same rule."""
+    agent = work.agent()
+    work.lead(1)
+    work.appear_owing(1)
+    assert work.taken(agent).assignment.queue == "outstanding_requests"
+    assert work.rows(CONVERSIONS) == [(1, "signature_obtained", "pre_call_validation")]
+    assert work.rows("SELECT queue_type, status FROM call_queue ORDER BY id") == [
+        ("unsigned_users", "left"),
+        ("outstanding_requests", "assigned"),
+    ]
+
+
+def test_two_detectors_of_one_conversion_record_it_once(work: AtWork) -> None:
+    """P3: pre-call validation at two desks and the hourly check, all at once."""
+    agents = [work.agent() for _ in range(4)]
+    for user_id in range(1, 21):
+        work.lead(user_id)
+        work.sign(user_id)
+    with at_work(work.store_url, work.source) as other:
+        other.clock.now = work.clock.now
+        raised = all_at_once(
+            *(lambda agent=agent: work.take(agent) for agent in agents[:2]),
+            *(lambda agent=agent: other.take(agent) for agent in agents[2:]),
+            lambda: work.judge(*range(1, 21)),
+        )
+    assert raised == []
+    assert sorted(work.rows("SELECT user_id FROM conversions")) == [(n,) for n in range(1, 21)]
+    assert work.rows("SELECT count(*) FROM assignments WHERE ended_at IS NULL") == [(0,)]
+
+
+def test_a_user_whom_the_source_does_not_show_is_paused_and_never_closed(work: AtWork) -> None:
+    """P4, P17: the next one is handed out; once the source shows the user, the lead is handed out too."""
+    agent, other = work.agent(), work.agent()
+    for user_id in range(1, 201):
+        work.lead(user_id)
+        if user_id < 200:
+            work.vanish(user_id)
+    asked = work.replica.queries
+    assert work.taken(agent).assignment.user_id == 200
+    assert work.replica.queries - asked < 12
+    assert work.rows("SELECT count(*) FROM call_queue WHERE status = 'left'") == [(0,)]
+    assert isinstance(work.take(other), NoWork)
+    work.appear(7)
+    work.clock.advance(minutes=5)
+    assert work.taken(other).assignment.user_id == 7
+
+
+def test_a_thousand_leads_that_no_longer_belong_cost_a_few_questions(work: AtWork) -> None:
+    """P17: the first one behind them is found by one request, and nobody waits in vain."""
+    agent = work.agent()
+    work.many_leads(1000)
+    with work.source.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE users SET is_enabled = 0 WHERE id < 1000"))
+    asked = work.replica.queries
+    assert work.taken(agent).assignment.user_id == 1000
+    assert work.replica.queries - asked <= 2 * (1000 // 64 + 2)
+    assert work.rows("SELECT left_reason, count(*) FROM call_queue WHERE status = 'left' GROUP BY 1") == [
+        ("user_disabled", 999)
+    ]
+    assert work.rows("SELECT count(*) FROM conversions") == [(0,)]
+
+
+def test_while_the_source_is_down_leads_are_handed_out_and_say_so(work: AtWork) -> None:
+    """P21: marked, counted, without a contact; asked again only after a while."""
+    agents = [work.agent() for _ in range(4)]
+    for user_id in range(1, 5):
+        work.lead(user_id)
+    moment = 1000.0
+    work.desk.gate.seconds = lambda: moment
+    with work.source_down():
+        got = [work.taken(agent) for agent in agents[:3]]
+    assert [(each.is_validated, each.contact) for each in got] == [(False, None)] * 3
+    assert work.desk.gate.unanswered == 3
+    moment = 1004.9
+    assert not work.taken(agents[3]).is_validated
+    reasons = "SELECT unvalidated_reason, count(*) FROM assignments GROUP BY 1"
+    assert work.rows(reasons) == [("the source could not be asked", 4)]
+    moment = 1005.0
+    assert work.taken(agents[3]).is_validated
+    assert work.taken(agents[3]).contact is not None
+
+
+def test_by_the_other_setting_no_lead_is_handed_out_while_the_source_is_down(servers: Servers) -> None:
+    """P21: an error that says to try again, never "no work"; who is calling already keeps the lead."""
+    with fresh_work(servers, replace(TERMS, hands_out_unvalidated=False)) as work:
+        calling, asking = work.agent(), work.agent()
+        work.lead(1)
+        work.lead(2)
+        held = work.taken(calling)
+        with work.source_down():
+            for agent in (asking, calling):
+                with pytest.raises(TransientError):
+                    work.take(agent, "again")
+        assert work.rows("SELECT user_id, status FROM call_queue ORDER BY 1") == [
+            (1, "assigned"),
+            (2, "pending"),
+        ]
+        work.desk.gate.seconds = lambda: time.monotonic() + 60
+        assert work.taken(asking, "again").assignment.user_id == 2
+        assert work.taken(calling, "again").assignment.id == held.assignment.id
+
+
+def test_a_source_that_hangs_holds_nobody_up_for_longer_than_its_patience(servers: Servers) -> None:
+    """P21: the server's process is stopped in the middle of everything; no driver's time-out ends that."""
+    with fresh_work(servers, replace(TERMS, source_patience=timedelta(seconds=0.3))) as work:
+        agents = [work.agent() for _ in range(20)]
+        work.many_leads(40)
+        first = work.taken(agents[0])
+        if not first.is_validated:  # a busy machine: one more look, and the connection is there
+            work.desk.gate.seconds = lambda: time.monotonic() + 60
+            first = work.taken(agents[0])
+        backends = work.rows("SELECT pid FROM pg_stat_activity WHERE datname = %s", work.source.name)
+        for (pid,) in backends:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            with ThreadPoolExecutor(20) as pool:
+                got = list(pool.map(work.taken, agents[1:]))
+            lasted = time.monotonic() - began
+            # Nobody else asks while that question is out, however long ago it was.
+            work.desk.gate.seconds = lambda: time.monotonic() + 60
+            again = work.taken(agents[1])
+        finally:
+            for (pid,) in backends:
+                os.kill(pid, signal.SIGCONT)
+        assert not any(each.is_validated for each in (*got, again))
+        assert lasted < 10
+        assert work.desk.gate.unanswered >= 2
+        wait_until(lambda: work.taken(agents[1]).is_validated)
