@@ -51,8 +51,10 @@ INSERT INTO assignments (id, call_queue_id, agent_id, request_id, lease_token, p
     lease_expires_at, ended_at, end_reason) OVERRIDING SYSTEM VALUE
 VALUES (61, 13, 1, 'take-1', 7, 0, '2026-03-04', '2026-03-05', NULL, NULL),
        (62, 12, 2, 'take-2', 1, 0, '2026-03-04', '2026-03-05', '2026-03-04', 'outcome');
-INSERT INTO call_outcomes (user_id, outcome, assignment_id, request_id, recorded_at)
-VALUES (2, 'no_answer', 62, 'ask-1', '2026-03-04');
+INSERT INTO call_outcomes (user_id, outcome, assignment_id, call_session_id, request_id, recorded_at)
+VALUES (2, 'no_answer', 62, 'call-1', 'ask-1', '2026-03-04');
+INSERT INTO callback_notifications (callback_id, agent_id, decision, notified_at)
+VALUES (21, 1, 'reserved_for_preferred', '2026-03-05');
 INSERT INTO desk_answers (agent_id, request_id, request, answer, answered_at)
 VALUES (1, 'ask-1', 'take', '{}', '2026-03-04');
 INSERT INTO score_events (call_queue_id, kind, outcome, attempt, outcome_change, rules_version, happened_at)
@@ -224,6 +226,9 @@ REFUSED = [
     ("a_closed_callback_stays_closed", "UPDATE callbacks SET status = 'cancelled' WHERE id = 22"),
     ("one_live_stay_per_callback", "UPDATE call_queue SET callback_id = 21 WHERE id IN (11, 13)"),
     ("only_a_raised_stay_is_reserved", "UPDATE call_queue SET reserved_for_agent_id = 1 WHERE id = 11"),
+    ("a_decision_is_from_its_list", "UPDATE callback_notifications SET decision = 'forgotten'"),
+    ("a_reservation_names_its_agent", "UPDATE callback_notifications SET agent_id = NULL"),
+    ("a_reservation_names_its_agent", "UPDATE callback_notifications SET decision = 'left_unassigned'"),
     # Assignments and answers
     ("one_assignment_per_stay_and_lease_token", GRANT.format(stay=13, token=7)),
     ("an_assignment_ends_for_a_reason", "UPDATE assignments SET ended_at = now() WHERE id = 61"),
@@ -267,8 +272,10 @@ REFUSED = [
     ("talk_time_is_not_negative", "UPDATE call_sessions SET talk_time_seconds = -1"),
     ("a_call_ends_after_it_started", "UPDATE call_sessions SET ended_at = started_at - interval '1 s'"),
     ("an_outcome_is_from_its_list", "UPDATE call_outcomes SET outcome = 'No_Answer'"),
-    ("one_outcome_per_assignment", "INSERT INTO call_outcomes (user_id, outcome, assignment_id, request_id, "
-     "recorded_at) VALUES (2, 'hung_up', 62, 'ask-2', now())"),
+    ("one_outcome_per_assignment", "INSERT INTO call_outcomes (user_id, outcome, assignment_id, "
+     "call_session_id, recorded_at) VALUES (2, 'hung_up', 62, 'call-2', now())"),
+    ("an_outcome_of_an_assignment_has_its_call", "INSERT INTO call_outcomes (user_id, outcome, "
+     "assignment_id, recorded_at) VALUES (3, 'hung_up', 61, now())"),
     ("one_customer_per_phone_number", "INSERT INTO customers (phone_e164) VALUES ('+447700900001')"),
     ("a_phone_number_is_in_e164", "INSERT INTO customers (phone_e164) VALUES ('07700 900001')"),
     ("a_channel_is_from_its_list", "UPDATE conversations SET channel = 'pigeon'"),
@@ -313,6 +320,8 @@ ALLOWED = [
     ("a callback raises a stay and it is reserved",
      "UPDATE call_queue SET callback_id = 21, priority_score = -1000, reserved_for_agent_id = 2 "
      "WHERE id = 11"),
+    ("a callback is left to whoever asks first",
+     "UPDATE callback_notifications SET decision = 'left_unassigned', agent_id = NULL"),
     ("a callback raises a later stay again", "UPDATE call_queue SET callback_id = 21 WHERE id = 12; "
      "UPDATE call_queue SET callback_id = 21 WHERE id = 11"),
     ("a stay that was there for a promise becomes a lead's",
