@@ -4,6 +4,7 @@ from dagster import Definitions, in_process_executor
 
 from leadq_dagster.opening import Databases
 from leadq_dagster.orchestration import jobs
+from leadq_dagster.orchestration.callbacks import due_callbacks_sensor, route_callbacks_job
 from leadq_dagster.orchestration.catch_up import catch_up_condition, catch_up_sensor
 from leadq_dagster.orchestration.conversion_gaps import conversion_gaps_check
 from leadq_dagster.orchestration.conversions import REQUIREMENT_CONVERSIONS, SIGNATURE_CONVERSIONS
@@ -34,6 +35,7 @@ def build_definitions(settings: Settings, retries: Retries | None = None) -> Def
     return Definitions.merge(
         _hourly(settings, retries),
         _recovery(settings, retries),
+        _callbacks(retries),
         _housekeeping(retries),
         Definitions(
             assets=source_tables(), resources={"databases": Databases(settings)}, executor=in_process_executor
@@ -87,6 +89,11 @@ def _recovery(settings: Settings, retries: Retries) -> Definitions:
             last_complete_day_schedule(recovery_job, hour=4, minute=30, first_hour=start, enabled=enabled),
         ],
     )
+
+
+def _callbacks(retries: Retries) -> Definitions:
+    """What brings promised calls to the front in time; the switch of discovery does not concern it."""
+    return Definitions(jobs=[route_callbacks_job(retries)], sensors=[due_callbacks_sensor()])
 
 
 def _housekeeping(retries: Retries) -> Definitions:

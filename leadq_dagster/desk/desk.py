@@ -9,18 +9,32 @@ from typing import Self, TypeVar, cast
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from leadq_dagster.desk.callback_terms import (
+    SNOOZE_MINUTES,
+    CallbackRequest,
+    CallbackState,
+    CancelReason,
+    PromiseRequest,
+)
+from leadq_dagster.desk.callbacks import Callbacks
 from leadq_dagster.desk.claiming import Claiming, Locked, Uncounted
 from leadq_dagster.desk.combiner import Again, Combiner
 from leadq_dagster.desk.gate import Gate, Source
 from leadq_dagster.desk.holding import Expired, Holding, HoldRequest
 from leadq_dagster.desk.look_ahead import LookAhead
 from leadq_dagster.desk.no_work import StandingsCache
+from leadq_dagster.desk.presence import Presence
 from leadq_dagster.desk.refusals import demand_storable
 from leadq_dagster.desk.reporting import OutcomeAnswer, Reporting
+from leadq_dagster.desk.routing import Routed, Routing
 from leadq_dagster.desk.taking import Invalid, Taking
 from leadq_dagster.desk.terms import DeskTerms, NoWork, OutcomeRequest, Recorded, Taken, TakeRequest
 from leadq_dagster.domain.errors import TransientError
+from leadq_dagster.store import assignments, levels
+from leadq_dagster.store.agents import AgentStatus
+from leadq_dagster.store.callbacks import PendingCallback
 from leadq_dagster.store.connection import Store
+from leadq_dagster.store.levels import Levels
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -53,6 +67,9 @@ class AssignmentDesk:
         self._look_ahead = LookAhead(store, self.gate, terms)
         self._reporting = Reporting(store, self.gate, terms)
         self._holding = Holding(store, terms)
+        self._callbacks = Callbacks(store, self.gate, terms)
+        self._routing = Routing(store, self.gate, terms)
+        self._presence = Presence(store)
         self._in_the_way: list[Again] = []
         self._takes: Combiner[TakeRequest, Taken | NoWork] = Combiner(
             self._serve_takes, lambda request: request.agent_id, "leadq-takes"
@@ -105,6 +122,48 @@ class AssignmentDesk:
     def expire(self) -> Expired:
         """Return the leads whose lease has ended."""
         return self._retried(lambda: self._holding.expire(self._now()))
+
+    def set_status(self, agent_id: int, status: AgentStatus) -> AgentStatus:
+        """An agent says what they do."""
+        return self._retried(lambda: self._presence.set_status(agent_id, status, self._now()))
+
+    def beat(self, agent_id: int) -> AgentStatus:
+        """An agent is there; what they do, as the desk knows it."""
+        return self._retried(lambda: self._presence.beat(agent_id, self._now()))
+
+    def levels(self) -> Levels:
+        """How full the queues are and how all known users stand; reads every known user."""
+
+        def count() -> Levels:
+            with self.store.transaction() as cursor:
+                moment, _ = assignments.clock(cursor, self._now())
+                return levels.count(cursor, moment, self.terms.rules.not_called_from)
+
+        return self._retried(count)
+
+    def route_callbacks(self) -> Routed:
+        """Bring the promised calls that are near or overdue to the front, each for whom it should be."""
+        return self._retried(lambda: self._routing.route(self._now()))
+
+    def promise_callback(self, request: PromiseRequest) -> CallbackState:
+        """Promise a user a call."""
+        return self._retried(lambda: self._callbacks.promise(request, self._now()))
+
+    def accept_callback(self, request: CallbackRequest) -> CallbackState:
+        """Make a promised call one's own; one agent wins."""
+        return self._retried(lambda: self._callbacks.accept(request, self._now()))
+
+    def snooze_callback(self, request: CallbackRequest, minutes: int = SNOOZE_MINUTES) -> CallbackState:
+        """Put a promised call off by so many minutes."""
+        return self._retried(lambda: self._callbacks.snooze(request, minutes, self._now()))
+
+    def cancel_callback(self, request: CallbackRequest, reason: CancelReason) -> CallbackState:
+        """A promised call is not to be made."""
+        return self._retried(lambda: self._callbacks.cancel(request, reason, self._now()))
+
+    def pending_callbacks(self, agent_id: int) -> list[PendingCallback]:
+        """The promised calls that are this agent's to make soon."""
+        return self._retried(lambda: self._callbacks.pending(agent_id, self._now()))
 
     def _serve_takes(self, requests: Sequence[TakeRequest]) -> Sequence[Taken | NoWork | Exception | Again]:
         self._clear_the_way()

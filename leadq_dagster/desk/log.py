@@ -8,3 +8,8 @@ _log = structlog.get_logger("leadq.desk")
 def race_lost(**ids: int | str | None) -> None:
     """Somebody else was there first: a line `assignment_race` with whose request lost what."""
     _log.info("assignment_race", **ids)
+
+
+def routing_failed(callback_id: int, why: str) -> None:
+    """A promised call could not be routed: a line `callback_not_routed`; it is tried again later."""
+    _log.warning("callback_not_routed", callback_id=callback_id, why=why)

@@ -183,3 +183,15 @@ CREATE TRIGGER a_closed_callback_stays_closed BEFORE UPDATE ON callbacks
     EXECUTE FUNCTION refuse_change();
 CREATE INDEX open_callbacks_by_call_time ON callbacks (call_after, id) WHERE status IN ('pending', 'accepted');
 CREATE INDEX open_callbacks_of_a_user ON callbacks (user_id) WHERE status IN ('pending', 'accepted');
+-- For the monitor, which asks about closed ones too.
+DROP INDEX open_callbacks_by_due_time;
+CREATE INDEX callbacks_by_due_time ON callbacks (due_at);
+
+ALTER TABLE callback_notifications
+    ADD CONSTRAINT a_decision_is_from_its_list CHECK (decision IN (
+        'reserved_for_accepter', 'reserved_for_preferred', 'reserved_for_available', 'left_unassigned', 'cancelled',
+        'failed', 'accepted', 'snoozed'
+    )),
+    ADD CONSTRAINT a_reservation_names_its_agent CHECK (
+        (agent_id IS NULL) = (decision IN ('left_unassigned', 'cancelled', 'failed'))
+    );
