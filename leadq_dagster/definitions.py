@@ -5,17 +5,23 @@ from dagster import Definitions, in_process_executor
 from leadq_dagster.opening import Databases
 from leadq_dagster.orchestration import jobs
 from leadq_dagster.orchestration.callbacks import due_callbacks_sensor, route_callbacks_job
-from leadq_dagster.orchestration.catch_up import catch_up_condition, catch_up_sensor
+from leadq_dagster.orchestration.catch_up import (
+    catch_up_condition,
+    catch_up_sensor,
+    daily_catch_up_condition,
+)
 from leadq_dagster.orchestration.conversion_gaps import conversion_gaps_check
 from leadq_dagster.orchestration.conversions import REQUIREMENT_CONVERSIONS, SIGNATURE_CONVERSIONS
 from leadq_dagster.orchestration.discovery import NEW_REQUIREMENTS, NEW_USERS
 from leadq_dagster.orchestration.hourly import hourly_asset
 from leadq_dagster.orchestration.housekeeping import housekeeping_job, housekeeping_schedule
+from leadq_dagster.orchestration.lead_scores import lead_scores_asset, lead_scores_check
 from leadq_dagster.orchestration.missing_conversions import missing_conversions_sensor
 from leadq_dagster.orchestration.partitions import daily_partitions, hourly_partitions
 from leadq_dagster.orchestration.recovery import recovered_conversions_asset
 from leadq_dagster.orchestration.retries import Retries
 from leadq_dagster.orchestration.schedules import (
+    daily_check_schedule,
     hourly_check_schedule,
     last_complete_day_schedule,
     last_complete_hour_schedule,
@@ -36,6 +42,7 @@ def build_definitions(settings: Settings, retries: Retries | None = None) -> Def
         _hourly(settings, retries),
         _recovery(settings, retries),
         _callbacks(retries),
+        _scores(settings, retries),
         _housekeeping(retries),
         Definitions(
             assets=source_tables(), resources={"databases": Databases(settings)}, executor=in_process_executor
@@ -94,6 +101,30 @@ def _recovery(settings: Settings, retries: Retries) -> Definitions:
 def _callbacks(retries: Retries) -> Definitions:
     """What brings promised calls to the front in time; the switch of discovery does not concern it."""
     return Definitions(jobs=[route_callbacks_job(retries)], sensors=[due_callbacks_sensor()])
+
+
+def _scores(settings: Settings, retries: Retries) -> Definitions:
+    """Daily ageing with its catch-up, and the check that every score is what its events make."""
+    start, enabled = settings.leadq_partitions_start, settings.smart_discovery_enabled
+    catch_up = daily_catch_up_condition(settings.leadq_catch_up_hours, hour=2) if enabled else None
+    scores = lead_scores_asset(daily_partitions(start), catch_up, retries)
+    check = lead_scores_check(retries)
+    ageing_job = jobs.asset_job(
+        jobs.DAILY_AGING, scores, "Brings the score of every live stay to the age it has at the day's end."
+    )
+    scores_job = jobs.check_job(
+        jobs.SCORES_CHECK, check, "Recomputes every live score from its recorded events."
+    )
+    return Definitions(
+        assets=[scores],
+        asset_checks=[check],
+        jobs=[ageing_job, scores_job],
+        schedules=[
+            last_complete_day_schedule(ageing_job, hour=2, minute=0, first_hour=start, enabled=enabled),
+            daily_check_schedule(scores_job, hour=2, minute=30, enabled=enabled),
+        ],
+        sensors=[catch_up_sensor(scores)],
+    )
 
 
 def _housekeeping(retries: Retries) -> Definitions:

@@ -17,6 +17,7 @@ from dagster import (
 
 CATCH_UP_CRON = "5-55/10 * * * *"
 FULL_HOUR_CRON = "0 * * * *"
+MIDNIGHT_CRON = "0 0 * * *"
 SENSOR_INTERVAL_SECONDS = 30
 # The schedule's turn with the newest hour.
 MINUTES_LEFT_TO_THE_SCHEDULE = 5
@@ -48,6 +49,17 @@ def catch_up_condition(hours: int, minute: int) -> AutomationCondition[AssetKey]
 def newest_hour_cron(minute: int) -> str:
     """When the newest hour may be asked for: every ten minutes once the schedule at `minute` had its turn."""
     return f"{minute + MINUTES_LEFT_TO_THE_SCHEDULE}-59/10 * * * *"
+
+
+def daily_catch_up_condition(hours: int, hour: int) -> AutomationCondition[AssetKey]:
+    """The same for the days of the last `hours`, each hour; the newest is the schedule's at `hour`."""
+    passed = AutomationCondition.cron_tick_passed
+    newest = AutomationCondition.in_latest_time_window()
+    recent = AutomationCondition.in_latest_time_window(timedelta(hours=hours))
+    wanted = AutomationCondition.missing() & ~AutomationCondition.in_progress()
+    of_newest = newest & passed(f"15 {hour}-23 * * *") & ~passed(MIDNIGHT_CRON)
+    of_older = ~newest & (passed("15 * * * *") | AutomationCondition.initial_evaluation())
+    return (recent & (of_newest | of_older) & wanted).with_label(f"missed days of the last {hours} hours")
 
 
 def catch_up_sensor(asset: AssetsDefinition) -> AutomationConditionSensorDefinition:

@@ -12,6 +12,8 @@ CHECK_UNSIGNED_CONVERSIONS = "check_unsigned_conversions"
 CHECK_REQUIREMENTS_CONVERSIONS = "check_requirements_conversions"
 CONVERSION_GAPS_CHECK = "conversion_gaps_check"
 CONVERSION_RECOVERY = "conversion_recovery"
+DAILY_AGING = "daily_aging"
+SCORES_CHECK = "scores_check"
 
 
 def asset_job(name: str, asset: AssetsDefinition, description: str) -> AssetJob:

@@ -76,6 +76,18 @@ def hourly_check_schedule(job: AssetJob, *, minute: int, enabled: bool) -> Sched
     )
 
 
+def daily_check_schedule(job: AssetJob, *, hour: int, minute: int, enabled: bool) -> ScheduleDefinition:
+    """Runs the checks of `job` each day at this time (UTC)."""
+    return _schedule(
+        f"{job.name}_daily",
+        job,
+        f"{minute} {hour} * * *",
+        lambda _tick: RunRequest(tags=SINGLE_HOUR_TAGS),
+        enabled=enabled,
+        description=f"Runs {job.name}.",
+    )
+
+
 def _schedule(
     name: str,
     job: AssetJob,

@@ -208,12 +208,13 @@ def test_after_a_downtime_the_newest_hour_is_the_schedule_s_last_missed_tick_s(
     assert asked[0] == NINE + 3 * HOUR + timedelta(minutes=stage.minute + 5)
 
 
-def test_every_hourly_asset_has_a_sensor_of_its_own_and_it_is_running_by_default() -> None:
+def test_every_asset_that_catches_up_has_a_sensor_of_its_own_and_it_is_running_by_default() -> None:
     """P36: in one run a step that fails would hold up the assets below it."""
     sensors = build_definitions(load_settings()).get_repository_def().sensor_defs
     catching_up = [sensor for sensor in sensors if isinstance(sensor, AutomationConditionSensorDefinition)]
     assert {sensor.name: sensor.default_status for sensor in catching_up} == {
-        f"catch_up_{stage.name}": DefaultSensorStatus.RUNNING for stage in HOURLY_STAGES
+        f"catch_up_{name}": DefaultSensorStatus.RUNNING
+        for name in ("lead_scores", *(stage.name for stage in HOURLY_STAGES))
     }
     for sensor in catching_up:
         assert str(sensor.asset_selection) == f'key:"{sensor.name.removeprefix("catch_up_")}"'

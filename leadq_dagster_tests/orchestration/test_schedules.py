@@ -113,6 +113,8 @@ def test_the_schedules_run_by_default_in_utc() -> None:
         **{name: f"{minute} * * * *" for name, minute in HOURLY.items()},
         CHECK: "55 * * * *",
         DAILY: "30 4 * * *",
+        "daily_aging_daily": "0 2 * * *",
+        "scores_check_daily": "30 2 * * *",
         "dagster_housekeeping_daily": "10 3 * * *",
     }
     assert {schedule.default_status for schedule in schedules} == {DefaultScheduleStatus.RUNNING}

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
+from leadq_dagster.store.connection import Store, open_store
 from leadq_dagster_tests.servers import databases
 from leadq_dagster_tests.servers.databases import ReplicaDatabase
 from leadq_dagster_tests.servers.mariadb import MariaDb
@@ -25,3 +29,17 @@ def on_mariadb(mariadb: MariaDb, store_url: str) -> Iterator[Discovery]:
         beat(database.engine, NOON)
         with discovering(database, store_url) as opened:
             yield opened
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """An empty store, for stages that ask nothing of the source."""
+    with open_store(store_url) as store:
+        yield store
+
+
+@pytest.fixture
+def plain(store_url: str) -> Iterator[Connection[TupleRow]]:
+    """A connection of somebody else to the same store; every statement is committed at once."""
+    with psycopg.connect(store_url, autocommit=True) as connection:
+        yield connection
