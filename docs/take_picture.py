@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-LINEAGE = "/locations/leadq/asset-groups/discovery/lineage"
+LINEAGE = "/locations/leadq/asset-groups/conversions/lineage"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -20,12 +20,12 @@ def main(url: str) -> None:
             executable_path="/usr/bin/chromium",
             headless=True,
             args=[*QUIET, "--disable-sync", "--no-first-run", "--disable-quic"],
-            viewport={"width": 1400, "height": 700},
+            viewport={"width": 1400, "height": 1150},
         )
         page = browser.new_page()
         page.goto(url + LINEAGE)
-        page.get_by_text("new_users").first.wait_for(timeout=60_000)
-        page.wait_for_timeout(4_000)
+        page.get_by_text("signature_conversions").first.wait_for(timeout=60_000)
+        page.wait_for_timeout(6_000)
         page.screenshot(path=str(Path(__file__).with_name("lineage.png")))
         browser.close()
 
