@@ -4,6 +4,7 @@ from dagster import Definitions, in_process_executor
 
 from leadq_dagster.opening import Databases
 from leadq_dagster.orchestration import jobs
+from leadq_dagster.orchestration.callback_health import callback_health_check
 from leadq_dagster.orchestration.callbacks import due_callbacks_sensor, route_callbacks_job
 from leadq_dagster.orchestration.catch_up import (
     catch_up_condition,
@@ -100,7 +101,16 @@ def _recovery(settings: Settings, retries: Retries) -> Definitions:
 
 def _callbacks(retries: Retries) -> Definitions:
     """What brings promised calls to the front in time; the switch of discovery does not concern it."""
-    return Definitions(jobs=[route_callbacks_job(retries)], sensors=[due_callbacks_sensor()])
+    health = callback_health_check(retries)
+    health_job = jobs.check_job(
+        jobs.CALLBACK_HEALTH_CHECK, health, "Looks how the last day's promised calls were kept."
+    )
+    return Definitions(
+        asset_checks=[health],
+        jobs=[route_callbacks_job(retries), health_job],
+        schedules=[hourly_check_schedule(health_job, minute=10, enabled=True)],
+        sensors=[due_callbacks_sensor()],
+    )
 
 
 def _scores(settings: Settings, retries: Retries) -> Definitions:

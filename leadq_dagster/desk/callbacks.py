@@ -29,10 +29,11 @@ from leadq_dagster.desk.told import REUSED
 from leadq_dagster.domain.callback_routing import Decision
 from leadq_dagster.domain.errors import ConflictError, ForbiddenError, NotFoundError, RefusedError
 from leadq_dagster.domain.lead import SourceLead
-from leadq_dagster.store import agents, answers, assignments, callbacks, routing
+from leadq_dagster.store import agents, answers, assignments, callback_monitor, callbacks, routing
 from leadq_dagster.store.agents import Agent, AgentStatus
 from leadq_dagster.store.answers import Answer
 from leadq_dagster.store.assignments import EndReason
+from leadq_dagster.store.callback_monitor import CallbackHealth
 from leadq_dagster.store.callbacks import CallbackStatus, PendingCallback, Promise
 from leadq_dagster.store.connection import Store
 
@@ -165,6 +166,12 @@ class Callbacks:
                 raise NotFoundError(f"there is no agent {agent_id}")
             moment, _ = assignments.clock(cursor, now)
             return callbacks.pending_of(cursor, agent_id, moment + NEAR, PENDING_MAX)
+
+    def health(self, span: timedelta, now: datetime | None = None) -> CallbackHealth:
+        """How promised calls were kept over the span up to now."""
+        with self.store.transaction() as cursor:
+            moment, _ = assignments.clock(cursor, now)
+            return callback_monitor.measure(cursor, moment - span, moment)
 
     def _ask(self, callback_id: int) -> tuple[Mapping[int, SourceLead] | None, datetime]:
         """The source's facts about the callback's user, and since when they are known."""

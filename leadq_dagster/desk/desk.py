@@ -32,6 +32,7 @@ from leadq_dagster.desk.terms import DeskTerms, NoWork, OutcomeRequest, Recorded
 from leadq_dagster.domain.errors import TransientError
 from leadq_dagster.store import assignments, levels
 from leadq_dagster.store.agents import AgentStatus
+from leadq_dagster.store.callback_monitor import CallbackHealth
 from leadq_dagster.store.callbacks import PendingCallback
 from leadq_dagster.store.connection import Store
 from leadq_dagster.store.levels import Levels
@@ -164,6 +165,10 @@ class AssignmentDesk:
     def pending_callbacks(self, agent_id: int) -> list[PendingCallback]:
         """The promised calls that are this agent's to make soon."""
         return self._retried(lambda: self._callbacks.pending(agent_id, self._now()))
+
+    def callback_health(self, span: timedelta) -> CallbackHealth:
+        """How promised calls were kept over the span up to now."""
+        return self._retried(lambda: self._callbacks.health(span, self._now()))
 
     def _serve_takes(self, requests: Sequence[TakeRequest]) -> Sequence[Taken | NoWork | Exception | Again]:
         self._clear_the_way()

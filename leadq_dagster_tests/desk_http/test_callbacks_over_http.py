@@ -96,3 +96,21 @@ def test_what_cannot_be_meant_is_refused_and_changes_nothing(served: Served) -> 
     assert other.get(f"/api/agents/{agent_id}/pending-callbacks").status == 403
     assert served.caller().get(f"/api/agents/{agent_id}/pending-callbacks").status == 401
     assert served.premises.rows("SELECT status, count(*) FROM callbacks GROUP BY 1") == [("pending", 1)]
+
+
+def test_supervisors_see_how_promised_calls_are_kept(served: Served) -> None:
+    """P35, P37: the example's numbers are the store's tests'; here are the shape and who may ask."""
+    served.premises.leads(1)
+    agent = served.agent()
+    agent.report(agent.take().json["assignment"], "might_complete")
+    _, token = served.premises.enrol("boss", Role.SUPERVISOR)
+    told = served.caller(token).get("/api/debug/callback-monitoring?hours=24").json
+    shares = {
+        item["name"]: (item["numerator"], item["denominator"], item["level"]) for item in told["measures"]
+    }
+    assert shares["completed_calls_with_outcome"] == (1, 1, "ok")
+    assert shares["inbound_calls_with_outcome"] == (0, 0, "no_data")
+    assert (told["hours"], told["health_score"], told["alerts"], told["overdue"]) == (24, None, [], 0)
+    assert told["completed_calls_without_outcome"] == 0
+    assert agent.get("/api/debug/callback-monitoring").status == 403
+    assert served.caller(token).get("/api/debug/callback-monitoring?hours=0").status == 422

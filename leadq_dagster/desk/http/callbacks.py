@@ -1,8 +1,9 @@
 """Promised calls over HTTP: promise, accept, snooze, cancel, and which are whose."""
 
+from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel, Field, WithJsonSchema
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -18,11 +19,13 @@ from leadq_dagster.desk.callback_terms import (
 )
 from leadq_dagster.desk.http.bodies import BIGINT_MAX, Id, RequestBody, as_json, read_body, request_id_of, utc
 from leadq_dagster.desk.http.contract import described
-from leadq_dagster.desk.http.identity import demand_self_or_supervisor
+from leadq_dagster.desk.http.identity import demand_self_or_supervisor, demand_supervisor
 from leadq_dagster.desk.http.service import service_of
 from leadq_dagster.desk.http.shapes import Instant
+from leadq_dagster.domain.callback_health import Level
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.store.agents import Identity, Role
+from leadq_dagster.store.callback_monitor import CallbackHealth
 from leadq_dagster.store.callbacks import CallbackStatus, PendingCallback
 
 router = APIRouter(tags=["callbacks"])
@@ -30,6 +33,7 @@ AgentId = Annotated[
     int, Path(ge=1, le=BIGINT_MAX, description="The agent; another than oneself: supervisors.")
 ]
 CallbackId = Annotated[int, Path(ge=1, le=BIGINT_MAX, description="As it came when the call was promised.")]
+Hours = Annotated[int, Query(ge=1, le=744, description="How far back from now.")]
 ReasonName = Annotated[
     CancelReason, WithJsonSchema({"type": "string", "enum": [item.value for item in CancelReason]})
 ]
@@ -98,6 +102,32 @@ class PendingAnswer(BaseModel):
     callbacks: list[PendingShape]
 
 
+class MeasureShape(BaseModel):
+    """A share."""
+
+    name: str
+    numerator: int
+    denominator: int
+    share: float | None = Field(description="From 0 to 1; null where there is no data.")
+    level: Level = Field(description="warning below 80 %, critical below 50 %.")
+
+
+class MonitorAnswer(BaseModel):
+    """How promised calls were kept in [since, until)."""
+
+    hours: int
+    since: AwareDatetime
+    until: AwareDatetime
+    health_score: float | None = Field(
+        description="Percent of inbound calls with an outcome; null: no calls."
+    )
+    measures: list[MeasureShape]
+    alerts: list[str] = Field(description="The measures below 80 %, in words.")
+    completed_calls_without_outcome: int
+    overdue: int = Field(description="Open callbacks whose time to call has come.")
+    overdue_since: AwareDatetime | None
+
+
 @router.post("/api/callbacks", **described(CallbackAnswer, PromiseBody, [404, 409], example=PROMISE))
 async def promise_callback(request: Request) -> Response:
     """Promise a call. The same user and time again is the same callback."""
@@ -154,6 +184,15 @@ async def list_pending_callbacks(request: Request, agent_id: AgentId) -> Respons
     return as_json({"callbacks": [_pending(item) for item in pending]})
 
 
+@router.get("/api/debug/callback-monitoring", **described(MonitorAnswer, refusals=[422]))
+async def tell_callback_health(request: Request, hours: Hours = 24) -> Response:
+    """How promised calls were kept lately, for supervisors; docs/measures.md says what is counted."""
+    service = service_of(request)
+    demand_supervisor(await service.identify(request))
+    health = await run_in_threadpool(service.desk.callback_health, timedelta(hours=hours))
+    return as_json({"hours": hours, **_health(health)})
+
+
 def _about(agent: Identity, request_id: str, callback_id: int) -> CallbackRequest:
     return CallbackRequest(agent.agent_id, request_id, callback_id, agent.role is Role.SUPERVISOR)
 
@@ -173,4 +212,21 @@ def _pending(item: PendingCallback) -> dict[str, Any]:
         "call_after": utc(item.call_after),
         "is_raised": item.is_raised,
         "is_assigned": item.is_assigned,
+    }
+
+
+def _health(health: CallbackHealth) -> dict[str, Any]:
+    by_name = {measure.name: measure for measure in health.measures}
+    score, completed = by_name["inbound_calls_with_outcome"], by_name["completed_calls_with_outcome"]
+    return {
+        "since": utc(health.since),
+        "until": utc(health.until),
+        "health_score": None if score.share is None else round(100 * score.share, 1),
+        "measures": [
+            {**vars(measure), "share": measure.share, "level": measure.level} for measure in health.measures
+        ],
+        "alerts": list(map(str, health.alerts)),
+        "completed_calls_without_outcome": completed.denominator - completed.numerator,
+        "overdue": health.overdue,
+        "overdue_since": utc(health.overdue_since),
     }

@@ -182,8 +182,8 @@ CREATE TRIGGER a_closed_callback_stays_closed BEFORE UPDATE ON callbacks
     FOR EACH ROW WHEN (OLD.status IN ('completed', 'cancelled') AND NEW.status <> OLD.status)
     EXECUTE FUNCTION refuse_change();
 CREATE INDEX open_callbacks_by_call_time ON callbacks (call_after, id) WHERE status IN ('pending', 'accepted');
-CREATE INDEX open_callbacks_of_a_user ON callbacks (user_id) WHERE status IN ('pending', 'accepted');
--- For the monitor, which asks about closed ones too.
+-- For the monitor, too, which asks about closed ones.
+CREATE INDEX callbacks_of_a_user ON callbacks (user_id, created_at);
 DROP INDEX open_callbacks_by_due_time;
 CREATE INDEX callbacks_by_due_time ON callbacks (due_at);
 
