@@ -36,7 +36,7 @@ demo-once: $(INSTALLED)
 	@$(BIN)/leadq demo --once
 
 test: $(INSTALLED)
-	@$(BIN)/python deploy/install_mariadb.py
+	@$(BIN)/python deploy/install_for_tests.py
 	@$(BIN)/python -m pytest -n auto
 
 lint: $(INSTALLED)
@@ -50,7 +50,7 @@ format: $(INSTALLED)
 	@$(BIN)/ruff format .
 
 bench: $(INSTALLED)
-	@$(BIN)/python deploy/install_mariadb.py
+	@$(BIN)/python deploy/install_for_tests.py
 	@$(BIN)/python -m bench
 
 # After a new migration: write down what the migrations give, for `leadq db check` to compare with.

@@ -1,18 +1,17 @@
 """The command line: `leadq --help`."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leadq_dagster import agents_cli
 from leadq_dagster.databases import store_url
-from leadq_dagster.domain.errors import LeadqError
 from leadq_dagster.settings import load_settings
 from leadq_dagster.store import migrations
+from leadq_dagster.terminal import plain_errors
 
 if TYPE_CHECKING:
     from leadq_dagster.stages.recovery import MissingConversion, SweepReport
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 db = typer.Typer(no_args_is_help=True, help="The store's schema.")
 app.add_typer(db, name="db")
+app.add_typer(agents_cli.app, name="agents")
 
 
 @app.callback()
@@ -65,15 +65,34 @@ def check() -> None:
 
 @app.command()
 def doctor() -> None:
-    """Look at every part leadq needs, say what is wrong and what to change; exit 1 if leadq cannot work."""
+    """Look at every part leadq needs, say what is wrong and what to change; exit 1 if something is."""
     with plain_errors():
         from leadq_dagster.doctor import examine
 
         findings = examine(load_settings())
         for finding in findings:
             typer.echo(str(finding))
-        if not all(finding.is_well or finding.is_bearable for finding in findings):
+        if not all(finding.is_well for finding in findings):
             raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default: LEADQ_DESK_HOST.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port, 0 for a free one; default: LEADQ_DESK_PORT.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="So many, side by side.")] = 1,
+) -> None:
+    """Run the desk's HTTP service, with its page at /desk, until Ctrl-C or SIGTERM."""
+    with plain_errors():
+        from leadq_dagster.service import serve as serve_desk
+
+        wishes = {"leadq_desk_host": host, "leadq_desk_port": port}
+        settings = load_settings().model_copy(
+            update={name: wish for name, wish in wishes.items() if wish is not None}
+        )
+        serve_desk(settings, processes, lambda address: typer.echo(f"the desk is at {address}/desk"))
 
 
 @app.command("recover-conversions")
@@ -128,16 +147,6 @@ def _line_of(item: "MissingConversion") -> str:
     """Who, why, since when and from where."""
     at = f"{item.converted_at:%Y-%m-%d %H:%M:%S} UTC" if item.converted_at else "a time the source lacks"
     return f"user {item.user_id}: {item.conversion_type} at {at}, from {item.queue} (stay {item.stay_id})"
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Show leadq's own errors as a sentence and exit 1; anything else is a defect and keeps its trace."""
-    try:
-        yield
-    except LeadqError as error:
-        typer.secho(f"leadq: {error}", err=True, fg="red")
-        sys.exit(1)
 
 
 if __name__ == "__main__":

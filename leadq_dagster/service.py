@@ -54,9 +54,19 @@ def serve(settings: Settings, processes: int, announce: Callable[[str], None]) -
             os.environ[COUNTERS_FOLDER] = folder
             try:
                 config = _config(f"{__name__}:worker_app", workers=processes, factory=True)
-                Multiprocess(config, sockets=[listener]).run()
+                _Processes(config, sockets=[listener]).run()
             finally:
                 del os.environ[COUNTERS_FOLDER]
+
+
+class _Processes(Multiprocess):
+    """uvicorn's own supervisor: it starts another process for one that died or hangs."""
+
+    def terminate_all(self) -> None:
+        """Refuse connections from now on: nobody would accept those that wait in this process's socket."""
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
 
 
 def worker_app() -> FastAPI:
@@ -96,7 +106,6 @@ def _config(app: Any, **options: Any) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        date_header=False,
         timeout_graceful_shutdown=FINISH_SECONDS,
         backlog=BACKLOG,
         **options,

@@ -19,6 +19,7 @@ PROJECT = PACKAGE.parent
 # Besides settings.py, which is the place. Each with its reason.
 TOUCHES_THE_ENVIRONMENT = {
     "demo/databases.py": "hands the demo's own home to the processes it starts",
+    "service.py": "tells its worker processes where their counters lie",
     "demo/serving.py": "hands Dagster's folder and speed to the processes it starts",
 }
 # The folders whose business is a database.

@@ -52,7 +52,7 @@ class MariaDbTemplate:
     def __init__(self, home: Path, binaries: MariaDbBinaries | None = None) -> None:
         found = binaries or find_binaries()
         if found is None:
-            raise RuntimeError("MariaDB is not available: run deploy/install_mariadb.py (make test does)")
+            raise RuntimeError("MariaDB is not available: run deploy/install_for_tests.py (make test does)")
         self.home = home
         self.binaries = found.reached_through(home)
         self.password, self.admin_password, self.replication_password = (

@@ -47,7 +47,8 @@ def described(
         content: dict[str, Any] = {"schema": body.model_json_schema()}
         if example is not None:
             content["example"] = example
-        extra["requestBody"] = {"required": True, "content": {"application/json": content}}
+        is_required = any(field.is_required() for field in body.model_fields.values())
+        extra["requestBody"] = {"required": is_required, "content": {"application/json": content}}
         if issubclass(body, RequestBody):
             extra["parameters"] = [KEY_PARAMETER]
     return {

@@ -1,0 +1,207 @@
+"""A person at /desk, in a browser: Chromium as Debian has it, driven by Playwright."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, Route, expect
+
+from leadq_dagster.store.agents import Role
+from leadq_dagster_tests.desk_http.serving import Premises, Served
+from leadq_dagster_tests.servers.chromium import browsing
+from leadq_dagster_tests.store.waiting import wait_until
+
+BIG = 2**53 + 1
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    with browsing(tmp_path_factory.mktemp("profile")) as context:
+        yield context
+
+
+@pytest.fixture
+def page(browser: BrowserContext) -> Iterator[Page]:
+    """A tab of its own; a script error, or anything that the page's policy forbids, fails the test."""
+    page = browser.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "console", lambda line: wrong.append(line.text) if "Content Security Policy" in line.text else None
+    )
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    yield page
+    page.close()
+    assert not wrong
+    assert len({url.split("/")[2] for url in asked}) == 1, "something came from elsewhere"
+
+
+def sign_in(page: Page, served: Served, role: Role = Role.AGENT) -> int:
+    agent_id, token = served.premises.enrol("Amira", role)
+    page.goto(f"{served.address}/desk")
+    page.get_by_label("Your token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="Next lead")).to_be_visible()
+    return agent_id
+
+
+def test_a_person_works_a_lead_from_take_to_outcome(page: Page, served: Served) -> None:
+    """P12: an id beyond 2^53, which JavaScript's numbers cannot hold, is shown as it is."""
+    served.premises.leads(BIG, first_name="Zoë", last_name="Ünal", phone_number="+44 20 7946 0958")
+    sign_in(page, served)
+    page.get_by_role("button", name="Next lead").click()
+    expect(page.get_by_role("heading", name="Zoë Ünal")).to_be_focused()
+    expect(page.get_by_role("link", name="+44 20 7946 0958")).to_have_attribute("href", "tel:+442079460958")
+    expect(page.locator("#lead-user")).to_have_text(str(BIG))
+    expect(page.locator("#countdown")).to_contain_text("4:5")
+    expect(page.get_by_role("button", name="On call")).to_have_attribute("aria-pressed", "true")
+    page.get_by_label("Notes").fill("said she would look at it tonight")
+    page.get_by_label("Talked for, seconds").fill("75")
+    page.get_by_role("button", name="Might complete").click()
+    page.get_by_role("button", name="Save without a time").click()
+    expect(page.get_by_role("status")).to_contain_text("They may be called again from")
+    rows = "SELECT user_id, outcome, notes FROM call_outcomes"
+    assert served.premises.rows(rows) == [(BIG, "might_complete", "said she would look at it tonight")]
+    assert served.premises.rows("SELECT talk_time_seconds FROM call_sessions") == [(75,)]
+
+
+def test_an_agreed_time_is_told_on_the_persons_own_clock(page: Page, served: Served) -> None:
+    served.premises.leads(1)
+    sign_in(page, served)
+    page.get_by_role("button", name="Next lead").click()
+    page.get_by_role("button", name="Call back").click()
+    expect(page.get_by_role("button", name="Save without a time")).to_be_hidden()
+    page.get_by_role("button", name="Save with this time").click()
+    assert served.premises.rows("SELECT count(*) FROM call_outcomes") == [(0,)]
+    page.get_by_role("button", name="In 3 hours").click()
+    page.get_by_role("button", name="Save with this time").click()
+    expect(page.get_by_role("status")).to_contain_text("They may be called again from")
+    [(hours,)] = served.premises.rows(
+        "SELECT extract(epoch FROM due_at - clock_timestamp()) / 3600 FROM callbacks"
+    )
+    assert 2.9 < hours <= 3
+
+
+def test_a_lead_is_kept_longer_then_skipped_and_no_work_is_explained(page: Page, served: Served) -> None:
+    """P24."""
+    served.premises.leads(1)
+    sign_in(page, served)
+    page.get_by_role("button", name="Next lead").click()
+    page.get_by_role("button", name="Keep longer").click()
+    page.get_by_role("button", name="Skip").click()
+    expect(page.get_by_role("status")).to_contain_text("Given back")
+    page.get_by_role("button", name="Next lead").click()
+    expect(page.get_by_role("heading", name="No lead for now")).to_be_focused()
+    expect(page.locator("#no-work-reason")).to_contain_text("Nobody may be called just now")
+    expect(page.locator("#standings")).to_contain_text("Cooling1")
+    reasons = served.premises.rows("SELECT end_reason FROM assignments")
+    assert reasons == [("released",)]
+
+
+def test_a_final_outcome_is_asked_about_first(page: Page, served: Served) -> None:
+    served.premises.leads(1)
+    sign_in(page, served)
+    page.get_by_role("button", name="Next lead").click()
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Do not contact").click()
+    assert served.premises.rows("SELECT count(*) FROM call_outcomes") == [(0,)]
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Do not contact").click()
+    expect(page.get_by_role("status")).to_contain_text("They have left the queue")
+    assert served.premises.rows("SELECT is_active FROM user_call_scores") == [(False,)]
+
+
+def test_an_answer_that_got_lost_is_asked_for_again_by_the_same_request(page: Page, served: Served) -> None:
+    """P20: the first two answers never reach the page; one call is recorded and the page says it is saved."""
+    served.premises.leads(1)
+    sign_in(page, served)
+    page.get_by_role("button", name="Next lead").click()
+    sent: list[str | None] = []
+
+    def lose(route: Route) -> None:
+        sent.append(route.request.post_data)
+        if len(sent) > 2:
+            route.continue_()
+            return
+        if len(sent) == 2:
+            route.fetch()
+        route.abort("connectionreset")
+
+    page.route("**/outcome", lose)
+    page.get_by_role("button", name="No answer").click()
+    expect(page.get_by_role("status")).to_contain_text("Saved")
+    assert len(sent) == 3
+    assert len(set(sent)) == 1
+    assert served.premises.rows("SELECT count(*) FROM call_outcomes") == [(1,)]
+
+
+def test_a_service_that_is_away_is_told_in_plain_words(page: Page, served: Served) -> None:
+    sign_in(page, served)
+    page.route("**/api/**", lambda route: route.abort("connectionrefused"))
+    page.clock.install()
+    page.get_by_role("button", name="Next lead").click()
+    expect(page.get_by_role("status")).to_contain_text("trying again")
+
+    def has_given_up() -> bool:
+        page.clock.run_for(10_000)
+        return "Nothing is lost: try again in a moment" in (page.locator("#message").text_content() or "")
+
+    wait_until(has_given_up)
+    expect(page.get_by_role("button", name="Next lead")).to_be_enabled()
+
+
+def test_a_lead_in_hand_is_there_again_after_a_reload_and_in_no_other_tab(
+    page: Page, browser: BrowserContext, served: Served
+) -> None:
+    """The token lives in the tab: no cookie, nothing left in another tab."""
+    served.premises.leads(7)
+    sign_in(page, served)
+    page.get_by_role("button", name="Next lead").click()
+    expect(page.locator("#lead-user")).to_have_text("7")
+    page.reload()
+    expect(page.locator("#lead-user")).to_have_text("7")
+    assert served.premises.rows("SELECT count(*) FROM assignments") == [(1,)]
+    assert browser.cookies() == []
+    other = browser.new_page()
+    other.goto(f"{served.address}/desk")
+    expect(other.get_by_label("Your token")).to_be_visible()
+    other.close()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Your token")).to_be_visible()
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_token_that_is_not_known_is_told_so(page: Page, served: Served) -> None:
+    page.goto(f"{served.address}/desk")
+    page.get_by_label("Your token").fill("nobodys")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("status")).to_have_text("This token is not known.")
+
+
+def test_statuses_are_set_by_their_buttons(page: Page, served: Served) -> None:
+    agent_id = sign_in(page, served, Role.SUPERVISOR)
+    expect(page.locator("#who")).to_have_text("Amira, supervisor")
+    page.get_by_role("button", name="Break").click()
+    expect(page.get_by_role("button", name="Break")).to_have_attribute("aria-pressed", "true")
+    assert served.premises.rows("SELECT status FROM agents WHERE id = %s", agent_id) == [("break",)]
+
+
+def test_names_are_text_and_never_markup(page: Page, premises: Premises, tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)><b>"
+    premises.leads(1, first_name=name, last_name=None)
+    with premises.serving(tmp_path / "log") as served:
+        sign_in(page, served)
+        page.get_by_role("button", name="Next lead").click()
+        expect(page.locator("#lead-name")).to_have_text(name)
+
+
+def test_the_page_allows_no_inline_script_and_nothing_from_elsewhere(shared: Served) -> None:
+    answer = shared.caller().get("/desk")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "onclick" not in answer.text
+    assert "<style" not in answer.text
+    assert shared.caller().get("/desk/static/..%2Fpage.py").status == 404
+    assert shared.caller().get("/desk/static/page.py").status == 404
