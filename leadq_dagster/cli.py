@@ -115,6 +115,25 @@ def recover_conversions(
         )
 
 
+@app.command()
+def explain(
+    user_id: Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="As the source has it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Say where a user is and why, by the store and by the source; exit 1 for one who is not known."""
+    with plain_errors():
+        import json
+
+        from leadq_dagster.desk.explain import explain as explain_user
+        from leadq_dagster.desk.explain import plain
+        from leadq_dagster.desk.explain_text import text_of
+        from leadq_dagster.opening import Databases
+
+        with Databases(load_settings()).open_desk() as desk:
+            found = explain_user(user_id, store=desk.store, gate=desk.gate, rules=desk.terms.rules)
+        typer.echo(json.dumps(plain(found)) if as_json else text_of(found))
+
+
 def _swept(since: datetime | None, *, dry_run: bool) -> "SweepReport":
     from rich.console import Console
     from rich.progress import Progress

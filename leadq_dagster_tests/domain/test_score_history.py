@@ -1,8 +1,10 @@
 """A score derived again from what happened: it agrees, or it says where not."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,7 @@ from leadq_dagster.domain.score_rules import (
 
 TEN = datetime(2026, 3, 4, 10, tzinfo=UTC)
 WEEK = timedelta(days=7)
+MEASURES = Path(__file__).parents[2] / "docs/measures.md"
 DEARER = replace(CURRENT_RULES, version=2, age_price=7, attempt_prices=((2, 4),))
 
 
@@ -85,19 +88,23 @@ def test_any_number_that_is_off_is_told(events: list[ScoreEvent], data: st.DataO
         assert problems_of(stay(*altered), rules)
 
 
-def test_a_derivation_by_hand() -> None:
-    """P37: the example of docs/measures.md."""
-    events = [
-        called(Outcome.NO_ANSWER, 1),
-        called(Outcome.MIGHT_COMPLETE, 2),
-        aged(1.5, 5),
-        *(called(Outcome.NO_ANSWER, attempt) for attempt in (3, 4, 5)),
-        called(Outcome.HUNG_UP, 6),
-        aged(3, 10),
-    ]
-    assert [event.change.total for event in events] == [1, 2, 5, 1, 1, 1, 3, 10]
-    assert stay(*events).score == 24
-    assert problems_of(stay(*events)) == []
+def test_the_example_of_the_docs_computed_by_hand() -> None:
+    """P37: docs/measures.md, each line derived again from its day and event alone."""
+    text = MEASURES.read_text("utf-8").partition("### A score by hand")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\| (\d+) \| (\w+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.M)
+    assert len(lines) == 8
+    events, attempts = [], 0
+    for day, what, *numbers in lines:
+        outcome, attempt, age, _ = map(int, numbers)
+        event = ScoreEvent(ScoreChange(outcome, attempt, age), 1, TEN)
+        if what == "aged":
+            events.append(replace(event, aged_to=TEN + timedelta(days=int(day))))
+        else:
+            attempts += 1
+            events.append(replace(event, outcome=Outcome(what), attempt=attempts))
+    assert list(derive(TEN, events)) == [event.change for event in events]
+    sums = [stay(*events[: number + 1]).score for number in range(len(events))]
+    assert sums == [int(score) for *_, score in lines]
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leadq_dagster.desk.desk import AssignmentDesk
-from leadq_dagster.desk.http import callbacks, health, holding, page, presence, taking
+from leadq_dagster.desk.http import callbacks, explaining, health, holding, page, presence, taking
 from leadq_dagster.desk.http.contract import describe
 from leadq_dagster.desk.http.problems import ProblemError, invalid_fields, problem_of
 from leadq_dagster.desk.http.record import Recording, note_failure
 from leadq_dagster.desk.http.service import Service
 from leadq_dagster.domain.errors import LeadqError, PermanentError, TransientError
 
-ROUTERS = (taking.router, holding.router, presence.router, callbacks.router, health.router, page.router)
+ROUTERS = (
+    taking.router,
+    holding.router,
+    presence.router,
+    callbacks.router,
+    explaining.router,
+    health.router,
+    page.router,
+)
 
 
 def create_app(
