@@ -17,13 +17,16 @@ from leadq_dagster.orchestration.discovery import NEW_REQUIREMENTS, NEW_USERS
 from leadq_dagster.orchestration.hourly import hourly_asset
 from leadq_dagster.orchestration.housekeeping import housekeeping_job, housekeeping_schedule
 from leadq_dagster.orchestration.lead_scores import lead_scores_asset, lead_scores_check
+from leadq_dagster.orchestration.leases import expired_leases_sensor, release_expired_leases_job
 from leadq_dagster.orchestration.missing_conversions import missing_conversions_sensor
 from leadq_dagster.orchestration.partitions import daily_partitions, hourly_partitions
+from leadq_dagster.orchestration.reconciliation import CALL_QUEUE, call_queue_asset
 from leadq_dagster.orchestration.recovery import recovered_conversions_asset
 from leadq_dagster.orchestration.retries import Retries
 from leadq_dagster.orchestration.schedules import (
     daily_check_schedule,
     hourly_check_schedule,
+    hourly_reconciliation_schedule,
     last_complete_day_schedule,
     last_complete_hour_schedule,
 )
@@ -44,6 +47,7 @@ def build_definitions(settings: Settings, retries: Retries | None = None) -> Def
         _recovery(settings, retries),
         _callbacks(retries),
         _scores(settings, retries),
+        _queue(settings, retries),
         _housekeeping(retries),
         Definitions(
             assets=source_tables(), resources={"databases": Databases(settings)}, executor=in_process_executor
@@ -99,20 +103,6 @@ def _recovery(settings: Settings, retries: Retries) -> Definitions:
     )
 
 
-def _callbacks(retries: Retries) -> Definitions:
-    """What brings promised calls to the front in time; the switch of discovery does not concern it."""
-    health = callback_health_check(retries)
-    health_job = jobs.check_job(
-        jobs.CALLBACK_HEALTH_CHECK, health, "Looks how the last day's promised calls were kept."
-    )
-    return Definitions(
-        asset_checks=[health],
-        jobs=[route_callbacks_job(retries), health_job],
-        schedules=[hourly_check_schedule(health_job, minute=10, enabled=True)],
-        sensors=[due_callbacks_sensor()],
-    )
-
-
 def _scores(settings: Settings, retries: Retries) -> Definitions:
     """Daily ageing with its catch-up, and the check that every score is what its events make."""
     start, enabled = settings.leadq_partitions_start, settings.smart_discovery_enabled
@@ -134,6 +124,39 @@ def _scores(settings: Settings, retries: Retries) -> Definitions:
             daily_check_schedule(scores_job, hour=2, minute=30, enabled=enabled),
         ],
         sensors=[catch_up_sensor(scores)],
+    )
+
+
+def _queue(settings: Settings, retries: Retries) -> Definitions:
+    """The queue compared with the rule each hour, and leads back from agents who kept them too long."""
+    queue = call_queue_asset(retries)
+    reconciliation = jobs.checked_asset_job(
+        jobs.QUEUE_RECONCILIATION, queue, "Compares every live stay with the rule; moves who is wrong."
+    )
+    release = release_expired_leases_job(retries)
+    # After the last hourly job, whose hour it then takes for done, and before the check on the ledger.
+    schedule = hourly_reconciliation_schedule(
+        reconciliation, CALL_QUEUE, minute=50, hour_of_everybody=3, enabled=settings.smart_discovery_enabled
+    )
+    return Definitions(
+        assets=[queue],
+        jobs=[reconciliation, release],
+        schedules=[schedule],
+        sensors=[expired_leases_sensor()],
+    )
+
+
+def _callbacks(retries: Retries) -> Definitions:
+    """What brings promised calls to the front in time; the switch of discovery does not concern it."""
+    health = callback_health_check(retries)
+    health_job = jobs.check_job(
+        jobs.CALLBACK_HEALTH_CHECK, health, "Looks how the last day's promised calls were kept."
+    )
+    return Definitions(
+        asset_checks=[health],
+        jobs=[route_callbacks_job(retries), health_job],
+        schedules=[hourly_check_schedule(health_job, minute=10, enabled=True)],
+        sensors=[due_callbacks_sensor()],
     )
 
 

@@ -45,10 +45,11 @@ class Databases:
             batch_rows=settings.discovery_batch_size,
         )
 
-    def open_store(self) -> Store:
-        """The store; close it or use it as a context manager."""
+    def open_store(self, *, timeout_seconds_max: int | None = None) -> Store:
+        """The store; close it or use it as a context manager. A statement may take no longer than that."""
+        seconds = self.settings.leadq_store_timeout_seconds
         return open_store(
-            store_url(self.settings), statement_timeout_seconds=self.settings.leadq_store_timeout_seconds
+            store_url(self.settings), statement_timeout_seconds=min(seconds, timeout_seconds_max or seconds)
         )
 
     @contextmanager
@@ -77,8 +78,8 @@ def desk_terms(settings: Settings) -> DeskTerms:
         lease=timedelta(seconds=settings.leadq_lease_seconds),
         lease_max=timedelta(seconds=settings.leadq_lease_max_seconds),
         skip_pause=timedelta(seconds=settings.leadq_skip_seconds),
-        hands_out_unvalidated=settings.leadq_unvalidated_leads == "hand_out",
         source_patience=timedelta(seconds=settings.leadq_validation_timeout_seconds),
+        hands_out_unvalidated=settings.leadq_unvalidated_leads == "hand_out",
         agent_silence=timedelta(seconds=settings.leadq_agent_silence_seconds),
         callback_retry=timedelta(minutes=settings.leadq_callback_retry_minutes),
         callback_retries_max=settings.leadq_callback_retries_max,

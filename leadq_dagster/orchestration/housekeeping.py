@@ -1,6 +1,6 @@
 """Dagster keeps step events and planned checks for ever; this deletes what is stale of them.
 
-All partitions stay as they are.
+All partitions stay as they are. The desk's remembered answers go too, once nobody will ask again.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,14 @@ from leadq_dagster.domain.errors import PermanentError, TransientError
 from leadq_dagster.named_sql import queries
 from leadq_dagster.opening import Databases
 from leadq_dagster.orchestration.retries import Retries, mapped_failures
+from leadq_dagster.store import answers
+from leadq_dagster.store.connection import Store
 
 SQL = queries("dagster_events")
 PAGE_ROWS = 5_000
 STATEMENT_TIMEOUT = "60s"
+# A dialler repeats a request within minutes; a week leaves room for one that was switched off.
+ANSWERS_KEPT = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,17 @@ def _walk(url: str, statement: str, parameters: dict[str, Any]) -> int:
         raise TransientError(f"Dagster's storage failed: {type(error).__name__}") from None
 
 
+def delete_old_answers(store: Store, older_than: datetime, page_rows: int = PAGE_ROWS) -> int:
+    """Delete the desk's answers given before then, page by page, each for itself; how many."""
+    deleted = 0
+    while True:
+        with store.transaction() as cursor:
+            page = answers.forget(cursor, older_than, page_rows)
+        deleted += page
+        if page < page_rows:
+            return deleted
+
+
 def housekeeping_job(retries: Retries) -> JobDefinition:
     """The job `dagster_housekeeping`."""
 
@@ -102,10 +117,18 @@ def housekeeping_job(retries: Retries) -> JobDefinition:
             deleted = delete_stale_planned_checks(dagster_storage_url(databases.settings))
         context.add_output_metadata({"deleted": deleted})
 
-    @job(name="dagster_housekeeping", description="Keeps Dagster's own storage from growing without end.")
+    @op(description="Deletes what the desk remembers of requests that nobody will repeat any more.")
+    def forget_answers(context: OpExecutionContext, databases: ResourceParam[Databases]) -> None:
+        older_than = datetime.now(UTC) - ANSWERS_KEPT
+        with mapped_failures(context, retries), databases.open_store() as store:
+            deleted = delete_old_answers(store, older_than)
+        context.add_output_metadata({"deleted": deleted, "older_than": older_than.isoformat()})
+
+    @job(name="dagster_housekeeping", description="Keeps Dagster's storage and the desk's memory bounded.")
     def dagster_housekeeping() -> None:
         delete_step_events()
         delete_planned_checks()
+        forget_answers()
 
     return dagster_housekeeping
 

@@ -13,6 +13,8 @@ CHECK_REQUIREMENTS_CONVERSIONS = "check_requirements_conversions"
 CONVERSION_GAPS_CHECK = "conversion_gaps_check"
 CALLBACK_HEALTH_CHECK = "callback_health_check"
 CONVERSION_RECOVERY = "conversion_recovery"
+QUEUE_RECONCILIATION = "queue_reconciliation"
+RELEASE_EXPIRED_LEASES = "release_expired_leases"
 DAILY_AGING = "daily_aging"
 SCORES_CHECK = "scores_check"
 
@@ -20,6 +22,13 @@ SCORES_CHECK = "scores_check"
 def asset_job(name: str, asset: AssetsDefinition, description: str) -> AssetJob:
     """The job of this one asset, without its checks: they have a job of their own."""
     selection = AssetSelection.assets(asset).without_checks()
+    return define_asset_job(name, selection=selection, description=description)
+
+
+def checked_asset_job(name: str, asset: AssetsDefinition, description: str) -> AssetJob:
+    """The job of this one asset with the checks that its own body answers, and no others on it."""
+    own_checks = AssetSelection.checks(*asset.check_keys)
+    selection = AssetSelection.assets(asset).without_checks() | own_checks
     return define_asset_job(name, selection=selection, description=description)
 
 

@@ -17,6 +17,7 @@ from leadq_dagster.orchestration.switch import SWITCHED_OFF
 
 # One hour takes seconds; a run that hangs is ended so that catch-up can ask for its hour again.
 SINGLE_HOUR_TAGS = {"dagster/max_runtime": "900"}
+EVERYBODY_TAGS = {"dagster/max_runtime": "10800"}
 
 
 def last_complete_hour_schedule(
@@ -85,6 +86,26 @@ def daily_check_schedule(job: AssetJob, *, hour: int, minute: int, enabled: bool
         lambda _tick: RunRequest(tags=SINGLE_HOUR_TAGS),
         enabled=enabled,
         description=f"Runs {job.name}.",
+    )
+
+
+def hourly_reconciliation_schedule(
+    job: AssetJob, asset: str, *, minute: int, hour_of_everybody: int, enabled: bool
+) -> ScheduleDefinition:
+    """Runs `job` each hour at this minute (UTC); once a day, in that hour, over every user of the source."""
+
+    def how_far(tick: datetime) -> RunRequest:
+        if tick.hour != hour_of_everybody:
+            return RunRequest(tags=SINGLE_HOUR_TAGS)
+        return RunRequest(run_config={"ops": {asset: {"config": {"everybody": True}}}}, tags=EVERYBODY_TAGS)
+
+    return _schedule(
+        f"{job.name}_hourly",
+        job,
+        f"{minute} * * * *",
+        how_far,
+        enabled=enabled,
+        description=f"Runs {job.name}; at {hour_of_everybody:02}:{minute} over everybody.",
     )
 
 

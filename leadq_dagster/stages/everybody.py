@@ -28,13 +28,13 @@ def admit_everybody(
     work: Reconciliation,
     *,
     after_user_id: int | None = None,
-    progress: Callable[[int], None] = lambda _done: None,
+    progress: Callable[[int, int], None] = lambda _done, _last: None,
 ) -> EverybodyReport:
     """Admit who is unknown, or known and wrongly in no queue; who is in a queue is left to `reconcile_stays`.
 
     Suppressed users stay as they are. In pages by the user's id, each a transaction of its own: cut off
     midway, it is finished by another from `last_user_id` on, or from the start. Twice is the same as once.
-    `progress` is told the users done.
+    `progress` is told the users done and the id of the last.
     """
     report = EverybodyReport(UserTally(), after_user_id)
     while True:
@@ -43,8 +43,9 @@ def admit_everybody(
         page = work.replica.users_after(report.last_user_id)
         if not page:
             return report
-        report = EverybodyReport(report.tally + _admit_page(work, page, seen_at), page[-1].user_id)
-        progress(report.tally.seen)
+        last_user_id = page[-1].user_id
+        report = EverybodyReport(report.tally + _admit_page(work, page, seen_at), last_user_id)
+        progress(report.tally.seen, last_user_id)
 
 
 def _admit_page(work: Reconciliation, page: Sequence[SourceUser], seen_at: datetime) -> UserTally:

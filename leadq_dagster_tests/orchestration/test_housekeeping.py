@@ -10,11 +10,16 @@ from leadq_dagster.definitions import build_definitions
 from leadq_dagster.domain.errors import PermanentError
 from leadq_dagster.domain.windows import Window
 from leadq_dagster.orchestration.conversion_gaps import CONVERSION_GAPS
-from leadq_dagster.orchestration.housekeeping import delete_old_step_events, delete_stale_planned_checks
+from leadq_dagster.orchestration.housekeeping import (
+    delete_old_answers,
+    delete_old_step_events,
+    delete_stale_planned_checks,
+)
 from leadq_dagster.orchestration.jobs import NEW_USERS_DISCOVERY
 from leadq_dagster.orchestration.retries import Retries
 from leadq_dagster.settings import load_settings
-from leadq_dagster_tests.orchestration.conftest import HOUR, NINE
+from leadq_dagster.store.connection import open_store
+from leadq_dagster_tests.orchestration.conftest import HOUR, NINE, rows
 
 NEW_USERS = AssetKey("new_users")
 KEYS = {"2025-06-02-09:00", "2025-06-02-10:00", "2025-06-02-11:00"}
@@ -192,3 +197,24 @@ def test_a_database_that_is_not_dagster_s_is_refused_by_name(
         delete_stale_planned_checks(empty_database)
     with pytest.raises(PermanentError, match="DAGSTER_DATABASE_URL"):
         delete_old_step_events(empty_database, NINE)
+
+
+def test_what_the_desk_was_asked_more_than_a_week_ago_is_forgotten(
+    dagster_home: Path, environment: dict[str, str], store_url: str
+) -> None:
+    """P20: a request repeated within the week is still answered as before. P8: in pages, to the end."""
+    with psycopg.connect(store_url) as connection:
+        connection.execute("INSERT INTO agents (id, name) VALUES (1, 'somebody')")
+        connection.execute(
+            "INSERT INTO desk_answers (agent_id, request_id, request, answer, answered_at)"
+            " SELECT 1, days, 'take', '{}', now() - days * interval '1 day'"
+            " FROM generate_series(1, 12) AS days"
+        )
+    kept = "SELECT request_id::int FROM desk_answers ORDER BY 1"
+    with open_store(store_url) as store:
+        assert delete_old_answers(store, datetime.now(UTC) - timedelta(days=9), page_rows=2) == 4
+    assert rows(store_url, kept) == [(days,) for days in range(1, 9)]
+    with DagsterInstance.get() as instance:
+        job = build_definitions(load_settings()).resolve_job_def("dagster_housekeeping")
+        assert job.execute_in_process(instance=instance).success
+    assert rows(store_url, kept) == [(days,) for days in range(1, 7)]

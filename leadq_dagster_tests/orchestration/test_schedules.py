@@ -21,6 +21,7 @@ HOURLY = {
 }
 DAILY = "conversion_recovery_daily"
 CHECK = "conversion_gaps_check_hourly"
+QUEUE = "queue_reconciliation_hourly"
 
 
 def tick(instance: DagsterInstance, at: datetime, name: str = NAME) -> tuple[list[RunRequest], str | None]:
@@ -70,7 +71,7 @@ def test_before_the_first_partition_is_complete_the_schedule_skips_and_says_so(
     assert "2025-06-02 10:00" in skipped
 
 
-@pytest.mark.parametrize("name", [*HOURLY, CHECK, DAILY])
+@pytest.mark.parametrize("name", [*HOURLY, CHECK, DAILY, QUEUE])
 def test_switched_off_the_schedule_skips_and_says_so(
     name: str, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +117,7 @@ def test_the_schedules_run_by_default_in_utc() -> None:
         "daily_aging_daily": "0 2 * * *",
         "scores_check_daily": "30 2 * * *",
         "dagster_housekeeping_daily": "10 3 * * *",
+        QUEUE: "50 * * * *",
     }
     assert {schedule.default_status for schedule in schedules} == {DefaultScheduleStatus.RUNNING}
     assert {schedule.execution_timezone for schedule in schedules} == {"UTC"}
