@@ -11,8 +11,8 @@ from leadq_dagster_tests.servers.running import Servers
 from leadq_dagster_tests.simulation.agents import REMOVERS
 from leadq_dagster_tests.simulation.many import live_on
 
-# Of these, 1 and 5 fail where a check does not read its overlap again.
-SEEDS = range(1, 7)
+# 1, 5, 9 and 13 are punctual: most of them fail where a check does not read its overlap again.
+SEEDS = (*range(1, 7), 9, 13)
 # Seeds that once found something, each with what it was.
 KEPT: tuple[int, ...] = ()
 SEEDS_OF_ALL_TROUBLES = (12, 14, 17, 20)
