@@ -1,6 +1,8 @@
 """Every score is what its events make: after real work, and found out where somebody interfered."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from random import Random
 
@@ -149,3 +151,30 @@ def test_score_and_events_are_of_one_moment(scored: AtWork) -> None:
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     assert [len(new.events) - len(old.events) for old, new in changed] == [1]
     assert [new.score - old.score for old, new in changed] == [2]
+
+
+def test_agents_at_work_and_ageing_at_once_lose_no_change_and_never_deadlock(work: AtWork) -> None:
+    """P15, P25: each outcome and each week is in the score once, whoever came first."""
+    agents, users, weeks, calls_each = [work.agent() for _ in range(4)], range(1, 41), 25, 30
+    for user_id in users:
+        work.appear(user_id)
+    work.judge(*users)
+    entered_at, together = work.clock.now, threading.Barrier(len(agents) + 1)
+
+    def work_on(agent: int) -> None:
+        together.wait(timeout=30)
+        for _ in range(calls_each):
+            call(work, agent, Outcome.MISSED_CALL)
+
+    def grow_older() -> None:
+        together.wait(timeout=30)
+        for week in range(1, weeks + 1):
+            as_of = entered_at + timedelta(days=7 * week)
+            age_scores(as_of, store=work.store, now=as_of, batch_rows=7)
+
+    with ThreadPoolExecutor(len(agents) + 1) as pool:
+        for running in [*(pool.submit(work_on, agent) for agent in agents), pool.submit(grow_older)]:
+            running.result(timeout=120)
+    assert audit_scores(work.store) == ScoreAudit(len(users), 0, ())
+    assert work.rows("SELECT DISTINCT time_penalty_score FROM user_call_scores") == [(5 * weeks,)]
+    assert work.rows("SELECT sum(total_attempts) FROM user_call_scores") == [(len(agents) * calls_each,)]
