@@ -39,7 +39,7 @@ def test_the_readme_lists_every_command() -> None:
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
     ]
     groups = [
-        f"{group.name} {command.callback.__name__}"
+        f"{group.name} {command.name or command.callback.__name__}"
         for group in app.registered_groups
         if group.typer_instance
         for command in group.typer_instance.registered_commands

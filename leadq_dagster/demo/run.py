@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from leadq_dagster.databases import EMBEDDED_STORE
 from leadq_dagster.demo.address import announced
 from leadq_dagster.demo.audit import Audit
 from leadq_dagster.demo.databases import application_engine, demo_databases
+from leadq_dagster.demo.desk import Tokens, demo_tokens, desk_running, work_one_lead
 from leadq_dagster.demo.history import live_until, open_firm
 from leadq_dagster.demo.hourly_jobs import STAGES, JobTally, missed_rounds, run_round
 from leadq_dagster.demo.serving import (
@@ -57,11 +58,16 @@ def run_demo(wishes: Wishes) -> Summary:
     with interruptible(), demo_databases(wishes.home) as server:
         now = datetime.now(UTC)
         application, summary = prepare(server, wishes, console, now)
+        with open_store(server.url(EMBEDDED_STORE)) as store:
+            tokens = demo_tokens(store)
+        if wishes.once:
+            with desk_running(wishes.home) as desk:
+                summary = replace(summary, desk=work_one_lead(desk, tokens.agent))
         _show(summary, as_json=wishes.as_json)
         if not summary.agrees_with_the_truth:
             raise PermanentError("the store does not agree with the firm's truth")
         if port is not None:
-            _serve(application, wishes.home, port, console)
+            _serve(application, wishes.home, port, tokens, console)
     return summary
 
 
@@ -111,12 +117,12 @@ def _run_hours(
         return summarise(audit, rounds, complete, seconds=seconds, tallies=tallies)
 
 
-def _serve(application: Application, home: Path, port: int, console: Console) -> None:
-    console.print("starting Dagster")
-    with living(application), dagster_running(home, port) as dagster:
+def _serve(application: Application, home: Path, port: int, tokens: Tokens, console: Console) -> None:
+    console.print("starting Dagster and the desk")
+    with living(application), desk_running(home) as desk, dagster_running(home, port) as dagster:
         ui = f"http://{LOOPBACK}:{port}"
         with announced(home, ui):
-            _say_where(ui, console)
+            _say_where(ui, desk, tokens, console)
             try:
                 dagster.wait()
             except KeyboardInterrupt:
@@ -125,7 +131,7 @@ def _serve(application: Application, home: Path, port: int, console: Console) ->
     raise PermanentError(f"Dagster stopped by itself: the reason is at the end of {home / 'dagster.log'}")
 
 
-def _say_where(ui: str, console: Console) -> None:
+def _say_where(ui: str, desk: str, tokens: Tokens, console: Console) -> None:
     # Whole lines, however narrow the terminal: a wrapped address cannot be clicked.
     lines = (
         f"\nThe firm goes on living, and Dagster runs at [bold]{ui}[/bold]. Look at:",
@@ -133,6 +139,9 @@ def _say_where(ui: str, console: Console) -> None:
         f"  conversions  {ui}/locations/leadq/asset-groups/conversions/lineage",
         f"  partitions   {ui}/assets/new_users?view=partitions",
         f"  schedules    {ui}/automation",
+        f"The desk is at [bold]{desk}/desk[/bold]. Sign in with the token of",
+        f"  an agent      {tokens.agent}",
+        f"  a supervisor  {tokens.supervisor}",
         "Stop with Ctrl-C.",
     )
     for line in lines:

@@ -21,6 +21,7 @@ class Summary:
     source in the hours run and unknown to the store; `unexpected` are known and were never there; `misplaced`
     are in another queue than the truth has them in. Of the ledger, `conversions_missing` happened in the
     hours run and are not recorded, `conversions_unexpected` are recorded and did not happen so. All are 0.
+    `desk` is what one agent did through the desk's service, None where nobody did anything.
     """
 
     hours_run: int
@@ -36,6 +37,7 @@ class Summary:
     misplaced: int
     conversions_missing: int
     conversions_unexpected: int
+    desk: Mapping[str, Any] | None = None
 
     @property
     def disagreements(self) -> dict[str, int]:
@@ -65,6 +67,8 @@ class Summary:
             **{f"conversions, {kind.replace('_', ' ')}": f"{n:,}" for kind, n in self.conversions.items()},
             "held against the firm's truth": ", ".join(disagreements) or "equal: users, queues, conversions",
         }
+        if self.desk is not None:
+            rows["at the desk"] = _at_the_desk(self.desk)
         for name, value in rows.items():
             table.add_row(name, value)
         return table
@@ -104,6 +108,14 @@ def summarise(
         conversions_missing=audit.missing(spans, changed_since),
         conversions_unexpected=audit.unexpected,
     )
+
+
+def _at_the_desk(did: Mapping[str, Any]) -> str:
+    if not did["taken"]:
+        return f"one agent asked and got no lead: {did['why'].replace('_', ' ')}"
+    checked = "checked at the source" if did["is_validated"] else "not checked at the source"
+    outcome = did["outcome"].replace("_", " ")
+    return f"one agent took user {did['user_id']} of {did['queue']}, {checked}, and reported {outcome}"
 
 
 def _in_words(tally: Mapping[str, Any]) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 import psycopg
 
-from leadq_dagster.agents_cli import enrol
 from leadq_dagster.domain.facts import SourceUser
 from leadq_dagster.domain.provenance import Provenance
 from leadq_dagster.domain.queue_rule import QueueType, decide_queue
@@ -21,6 +20,7 @@ from leadq_dagster.firm import schema
 from leadq_dagster.replica.engine import open_replica
 from leadq_dagster.store.agents import Role
 from leadq_dagster.store.connection import Store, open_store
+from leadq_dagster.store.enrolment import enrol
 from leadq_dagster.store.queue import Move, clock, move_users
 from leadq_dagster.store.scores import make_known
 from leadq_dagster_tests.desk_http.client import Caller
