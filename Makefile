@@ -49,7 +49,9 @@ format: $(INSTALLED)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# Beside the desk run two other queues, which only the benchmarks need.
 bench: $(INSTALLED)
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r bench/requirements.lock
 	@$(BIN)/python deploy/install_for_tests.py
 	@$(BIN)/python -m bench
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bench import discovery_cost, hourly_cycle, storing, year_of_hours
+from bench import desk, desk_http, discovery_cost, hourly_cycle, peers, storing, year_of_hours
 from bench.report import Row
 from leadq_dagster_tests.servers.running import Servers, start_servers
 
@@ -15,6 +15,9 @@ BENCHMARKS: dict[str, Callable[[Servers], Iterator[Row]]] = {
     "storing": storing.measure,
     "hourly_cycle": hourly_cycle.measure,
     "year_of_hours": year_of_hours.measure,
+    "desk": desk.measure,
+    "desk_http": desk_http.measure,
+    "peers": peers.measure,
 }
 
 

@@ -1,4 +1,4 @@
-"""A durable server, a store with a backlog of any size, agents, and a source that finds everybody callable."""
+"""A durable server, a store with a backlog of any size, and a source by which everybody is callable."""
 
 import tempfile
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The desk in one process: takes, and takes with their outcomes, beside a bare one-row claim under pgbench."""
+"""The desk in one process: takes, and takes with outcomes, beside a bare one-row claim under pgbench."""
 
 import threading
 import time
@@ -33,9 +33,9 @@ def measure(_: Servers) -> Iterator[Row]:
                 if leads == LARGE:
                     yield from _beside_pgbench(url)
                     yield from _behind_an_open_transaction(url)
-                pace = _pace(url, 16, take_and_report)
+                pace = pace_of(url, 16, take_and_report)
                 costs[leads] = 1 / pace.per_second
-                yield Row(f"take + outcome, 16 agents, {leads:,} leads", *_told(pace))
+                yield Row(f"take + outcome, 16 agents, {leads:,} leads", *told(pace))
         ratio = costs[HUGE] / costs[SMALL]
         yield Row(f"cost at {HUGE:,} against {SMALL:,} leads", f"ratio {ratio:.2f}", "target ≤ 1.2")
 
@@ -44,23 +44,23 @@ def _beside_pgbench(url: str) -> Iterator[Row]:
     fill(url, BARE)
     for agents in AT_ONCE:
         bare = pgbench(url, CLAIM, agents)
-        ours = _pace(url, agents, take_only)
-        yield Row(f"bare claim, pgbench, {agents} clients", *_told(bare))
-        yield Row(f"take, {agents} agents", *_told(ours, bare))
+        ours = pace_of(url, agents, take_only)
+        yield Row(f"bare claim, pgbench, {agents} clients", *told(bare))
+        yield Row(f"take, {agents} agents", *told(ours, bare))
     for agents in AT_ONCE:
         bare = pgbench(url, CLAIM_AND_COMPLETE, agents)
-        ours = _pace(url, agents, take_and_report)
-        yield Row(f"bare claim + complete, pgbench, {agents} clients", *_told(bare))
-        yield Row(f"take + outcome, {agents} agents", *_told(ours, bare))
+        ours = pace_of(url, agents, take_and_report)
+        yield Row(f"bare claim + complete, pgbench, {agents} clients", *told(bare))
+        yield Row(f"take + outcome, {agents} agents", *told(ours, bare))
 
 
 def _behind_an_open_transaction(url: str) -> Iterator[Row]:
     """Somebody reads for long: what was taken meanwhile cannot be cleaned away in front of the next lead."""
-    before = _pace(url, 64, take_and_report)
+    before = pace_of(url, 64, take_and_report)
     with psycopg.connect(url) as connection:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         connection.execute("SELECT count(*) FROM agents")
-        paces = [_pace(url, 64, take_and_report) for _ in range(4)]
+        paces = [pace_of(url, 64, take_and_report) for _ in range(4)]
     lowest = min(pace.per_second for pace in paces)
     yield Row(
         "take + outcome, 64 agents, behind a transaction open for 16 s",
@@ -90,7 +90,7 @@ def take_and_report(desk: AssignmentDesk, agent: int, _turn: int) -> None:
     desk.record_outcome(OutcomeRequest(agent, f"o{number}", lead.id, lead.lease_token, Outcome.NO_ANSWER))
 
 
-def _pace(url: str, agents: int, cycle: Cycle) -> Pace:
+def pace_of(url: str, agents: int, cycle: Cycle) -> Pace:
     """Agents in a closed loop, each in a thread of its own."""
     latencies: list[float] = []
     with (
@@ -121,6 +121,6 @@ def _pace(url: str, agents: int, cycle: Cycle) -> Pace:
     return Pace(len(latencies) / took, percentile(latencies, 0.5), percentile(latencies, 0.99))
 
 
-def _told(pace: Pace, beside: Pace | None = None) -> tuple[str, str]:
+def told(pace: Pace, beside: Pace | None = None) -> tuple[str, str]:
     ratio = f"ratio {pace.per_second / beside.per_second:.2f}; " if beside else ""
     return f"{pace.per_second:,.0f}/s", f"{ratio}p50 {pace.p50_ms:.1f} ms, p99 {pace.p99_ms:.1f} ms"
