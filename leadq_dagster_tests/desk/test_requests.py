@@ -142,9 +142,7 @@ def test_what_cannot_be_meant_is_refused_and_the_lead_stays_with_the_agent(work:
     agent = work.agent()
     work.lead(1)
     taken = work.taken(agent)
-    outcome: Outcome
-    unfit: dict[str, Any]
-    for outcome, unfit in [
+    cases: list[tuple[Outcome, dict[str, Any]]] = [
         (Outcome.NO_ANSWER, {"talk_time_seconds": -1}),
         (Outcome.NO_ANSWER, {"talk_time_seconds": 2**40}),
         (Outcome.NO_ANSWER, {"started_at": work.clock.now + timedelta(minutes=1)}),
@@ -159,7 +157,8 @@ def test_what_cannot_be_meant_is_refused_and_the_lead_stays_with_the_agent(work:
         (Outcome.NO_ANSWER, {"notes": "\ud800"}),
         (Outcome.NO_ANSWER, {"request_id": "a\0b"}),
         (Outcome.NO_ANSWER, {"call_id": "assignment-77"}),
-    ]:
+    ]
+    for outcome, unfit in cases:
         with pytest.raises(RefusedError):
             work.outcome(taken, outcome, **unfit)
         assert work.rows(STAY, 1) == [("assigned", agent, 0)], unfit
@@ -179,13 +178,13 @@ def test_one_bad_request_in_a_batch_hurts_nobody_else(work: AtWork) -> None:
     assert [isinstance(answer, Taken) for answer in answers] == [agent != bad for agent in names]
     assert isinstance(answers[7], LeadqError)
     taken = [work.taken(agent) for agent in names]
-    unfit: dict[str, Any]
-    for unfit in (
+    each_unfit: list[dict[str, Any]] = [
         {"notes": "a\0b"},
         {"notes": "\ud800"},
         {"started_at": datetime(2026, 3, 4)},
         {"assignment_id": 2**70},
-    ):
+    ]
+    for unfit in each_unfit:
         reports = [
             work.outcome_request(
                 each, Outcome.MISSED_CALL, **(unfit if each.assignment.agent_id == bad else {})

@@ -1,0 +1,354 @@
+"""Many agents at many desks, with everything else running beside them; then the books are audited.
+
+`python -m leadq_dagster_tests.simulation.desk_many --processes 8 --threads 8 --leads 100000` is the full
+size. Each process is a desk of its own; beside them one process opens new stays and moves users, one returns
+expired leases. Prints what was counted and ends with 1 if the audit finds anything.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from leadq_dagster.desk.desk import AssignmentDesk
+from leadq_dagster.desk.holding import HoldRequest
+from leadq_dagster.desk.terms import DeskTerms, NoWork, OutcomeRequest, Taken, TakeRequest
+from leadq_dagster.domain.errors import ConflictError, TransientError
+from leadq_dagster.domain.facts import SourceUser
+from leadq_dagster.domain.outcomes import Outcome
+from leadq_dagster.domain.provenance import Provenance
+from leadq_dagster.domain.queue_rule import QueueType, decide_queue
+from leadq_dagster.firm import schema
+from leadq_dagster.replica.engine import Replica, open_replica
+from leadq_dagster.store import agents
+from leadq_dagster.store.agents import Role
+from leadq_dagster.store.connection import Store, open_direct_store, open_store
+from leadq_dagster.store.queue import Move, clock, move_users
+from leadq_dagster.store.scores import make_known
+from leadq_dagster_tests.replica.rows import add_users, user
+from leadq_dagster_tests.servers import databases
+from leadq_dagster_tests.servers.databases import ReplicaDatabase
+from leadq_dagster_tests.servers.running import Servers, start_servers
+
+PROJECT = Path(__file__).resolve().parents[2]
+BY = Provenance("the_crowd", "run-1")
+PAGE = 2_000
+# Long enough for a slow machine, and short enough that forgotten leads come back while the crowd is there.
+LEASE = timedelta(seconds=2)
+TERMS = DeskTerms(lease=LEASE, skip_pause=timedelta(0), source_patience=timedelta(seconds=20))
+
+AUDIT = {
+    "held by two at once": """
+        SELECT count(*) FROM assignments AS one
+        JOIN assignments AS other
+            ON other.call_queue_id = one.call_queue_id AND other.lease_token > one.lease_token
+        WHERE one.ended_at IS NULL OR one.ended_at > other.assigned_at""",
+    "an agent with two at once": """
+        SELECT count(*) FROM assignments AS one
+        JOIN assignments AS other ON other.agent_id = one.agent_id AND other.id > one.id
+        WHERE one.ended_at IS NULL OR one.ended_at > other.assigned_at""",
+    "a span that ends before it begins": "SELECT count(*) FROM assignments WHERE ended_at < assigned_at",
+    "a stay and its assignments contradict each other": """
+        SELECT count(*) FROM (SELECT * FROM assignments WHERE ended_at IS NULL) AS assignment
+        FULL JOIN (SELECT * FROM call_queue WHERE status = 'assigned') AS stay
+            ON stay.id = assignment.call_queue_id AND stay.lease_token = assignment.lease_token
+            AND stay.assigned_to_agent_id = assignment.agent_id
+        WHERE assignment.id IS NULL OR stay.id IS NULL""",
+    "a token without its assignment": """
+        SELECT count(*) FROM call_queue AS stay
+        WHERE stay.lease_token <> (SELECT count(*) FROM assignments WHERE call_queue_id = stay.id)""",
+    "a score that its events do not explain": """
+        SELECT count(*) FROM user_call_scores AS score JOIN call_queue AS stay USING (user_id)
+        WHERE stay.status <> 'left' AND score.current_score <> (
+            SELECT coalesce(sum(outcome_change + attempt_change + age_change), 0)
+            FROM score_events WHERE call_queue_id = stay.id)""",
+    "an outcome counted twice or not at all": """
+        SELECT count(*) FROM call_outcomes AS told
+        JOIN assignments AS assignment ON assignment.id = told.assignment_id
+        WHERE (NOT told.is_late AND assignment.end_reason NOT IN ('outcome', 'left', 'invalid'))
+            OR (told.is_late AND assignment.end_reason = 'outcome')""",
+    "attempts that were not calls": """
+        SELECT count(*) FROM user_call_scores AS score
+        WHERE total_attempts <> (
+            SELECT count(*) FROM assignments JOIN call_queue AS stay ON stay.id = call_queue_id
+            WHERE stay.user_id = score.user_id AND end_reason = 'outcome')""",
+    "a user lost: in a queue without a live stay": """
+        SELECT count(*) FROM user_call_scores AS score
+        WHERE current_queue_type IS NOT NULL
+            AND NOT EXISTS (SELECT FROM call_queue WHERE user_id = score.user_id AND status <> 'left')""",
+}
+
+
+def agent_at_work(
+    desk: AssignmentDesk, agent_id: int, leads: int, rng: Random, counted: Counter[str], got: list[int]
+) -> None:
+    """Take and report so many leads; now and then give one back, keep it, or forget it."""
+    for turn in range(leads):
+        answer = _until_answered(lambda turn=turn: desk.take(TakeRequest(agent_id, f"take-{turn}")), counted)  # type: ignore[misc]
+        if isinstance(answer, NoWork):
+            counted["no work"] += 1
+            continue
+        assert isinstance(answer, Taken)
+        item = answer.assignment
+        got.append(item.stay_id)
+        counted["taken"] += 1
+        dice = rng.random()
+        hold = HoldRequest(agent_id, f"hold-{turn}", item.id, item.lease_token)
+        report = OutcomeRequest(
+            agent_id, f"out-{turn}", item.id, item.lease_token,
+            rng.choice([Outcome.MISSED_CALL, Outcome.NO_ANSWER, Outcome.HUNG_UP, Outcome.DO_NOT_CONTACT]),
+        )  # fmt: skip
+        try:
+            if dice < 0.05:
+                counted["forgotten"] += 1
+            elif dice < 0.15:
+                _until_answered(lambda hold=hold: desk.release(hold), counted)  # type: ignore[misc]
+                counted["released"] += 1
+            else:
+                if dice < 0.2:
+                    _until_answered(lambda hold=hold: desk.extend(hold), counted)  # type: ignore[misc]
+                _until_answered(lambda report=report: desk.record_outcome(report), counted)  # type: ignore[misc]
+                counted["reported"] += 1
+        except ConflictError:
+            counted["late"] += 1
+
+
+def _until_answered(ask: Callable[[], object], counted: Counter[str]) -> object:
+    while True:
+        try:
+            return ask()
+        except TransientError as error:
+            counted["asked again"] += 1
+            counted["deadlocks told"] += "deadlock" in str(error)
+
+
+def desk_process(number: int, agent_ids: list[int], leads: int) -> None:
+    """One process: a desk, and a thread for each agent. Prints what was counted."""
+    counted, got, raised = Counter[str](), dict[int, list[int]](), list[str]()
+    with (
+        open_replica(os.environ["REPLICA"]) as replica,
+        open_direct_store(os.environ["STORE"]) as store,
+        AssignmentDesk(store, replica, TERMS) as desk,
+    ):
+
+        def work(agent_id: int) -> None:
+            try:
+                agent_at_work(desk, agent_id, leads, Random(agent_id), counted, got.setdefault(agent_id, []))
+            except BaseException as error:  # noqa: BLE001 - told to the parent
+                raised.append(f"{type(error).__name__}: {error}")
+
+        threads = [threading.Thread(target=work, args=(agent_id,)) for agent_id in agent_ids]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    sys.stdout.write(json.dumps({"counted": counted, "raised": raised}) + "\n")
+
+
+def runs_process(users: int, seed: int) -> None:
+    """Beside the desks, until its input ends: users appear, are discovered, disabled and enabled, judged."""
+    rng, counted, over = Random(seed), Counter[str](), threading.Event()
+    threading.Thread(target=_wait_for_the_end, args=(over,), daemon=True).start()
+    engine = sa.create_engine(sa.make_url(os.environ["REPLICA"]).set(drivername="postgresql+psycopg"))
+    new = users
+    with open_replica(os.environ["REPLICA"]) as replica, open_store(os.environ["STORE"]) as store:
+        while not over.is_set():
+            add_users(engine, *(user(n) for n in range(new + 1, new + 51)))
+            judge(store, replica, list(range(new + 1, new + 51)))
+            new += 50
+            some = rng.sample(range(1, users + 1), min(users, 300))
+            with engine.begin() as connection:
+                table = schema.users
+                for ids, enabled in ((some[:20], 0), (some[20:40], 1)):
+                    connection.execute(table.update().where(table.c.id.in_(ids)).values(is_enabled=enabled))
+            judge(store, replica, some, spare_assigned=rng.random() < 0.5)
+            counted["runs"] += 1
+        judge(store, replica, list(range(1, new + 1)))
+    sys.stdout.write(json.dumps({"counted": counted, "raised": []}) + "\n")
+
+
+def expiry_process() -> None:
+    """Beside the desks, until its input ends: what the sensor does each minute, all the time."""
+    counted, over = Counter[str](), threading.Event()
+    threading.Thread(target=_wait_for_the_end, args=(over,), daemon=True).start()
+    with (
+        open_replica(os.environ["REPLICA"]) as replica,
+        open_direct_store(os.environ["STORE"]) as store,
+        AssignmentDesk(store, replica, TERMS) as desk,
+    ):
+        while not over.wait(0.05):
+            counted["expired"] += desk.expire().leads_returned
+    sys.stdout.write(json.dumps({"counted": counted, "raised": []}) + "\n")
+
+
+def _wait_for_the_end(over: threading.Event) -> None:
+    sys.stdin.read()
+    over.set()
+
+
+def judge(store: Store, replica: Replica, user_ids: list[int], *, spare_assigned: bool = False) -> None:
+    """Bring these users to where the rule says, by pages, as the hourly runs do."""
+    for start in range(0, len(user_ids), PAGE):
+        page = sorted(user_ids[start : start + PAGE])
+        with store.transaction() as cursor:
+            seen_at = clock(cursor)
+        leads = replica.read_leads(page)
+        with store.transaction() as cursor:
+            now = clock(cursor)
+            make_known(cursor, [SourceUser(user_id, True, "active", False) for user_id in page], now)
+            moves = [
+                Move(lead.facts.user.user_id, decide_queue(lead.facts), None, lead.facts) for lead in leads
+            ]
+            move_users(cursor, moves, BY, now, seen_at=seen_at, spare_assigned=spare_assigned)
+
+
+@dataclass
+class Told:
+    """What the processes counted, what they raised, and what the audit found."""
+
+    counted: Counter[str] = field(default_factory=Counter)
+    raised: list[str] = field(default_factory=list)
+    found: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@contextmanager
+def _process(environment: dict[str, str], *arguments: object) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-m", __spec__.name, *map(str, arguments)]
+    with subprocess.Popen(
+        command,
+        cwd=PROJECT,
+        env=os.environ | environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def crowd(
+    store_url: str, source: ReplicaDatabase, *, processes: int, threads: int, leads: int, turns: int,
+    between: Callable[[], object] = lambda: None,
+) -> Told:  # fmt: skip
+    """Let them all work at once, `between` while they do, and audit what is left."""
+    with source.engine.begin() as connection:
+        connection.execute(schema.users.insert(), [user(n) for n in range(1, leads + 1)])
+    replica = open_replica(source.url)
+    with replica, open_store(store_url) as store:
+        judge(store, replica, list(range(1, leads + 1)))
+        with store.transaction() as cursor:
+            queues = list(QueueType)
+            names = [
+                agents.add(cursor, "somebody", Role.AGENT, queues, b"%d" % n)
+                for n in range(processes * threads)
+            ]
+    environment, told, began = {"REPLICA": source.url, "STORE": store_url}, Told(), time.monotonic()
+    with ExitStack() as stack:
+        beside = [
+            stack.enter_context(_process(environment, "runs", leads, 1)),
+            stack.enter_context(_process(environment, "expiry")),
+        ]
+        desks = [
+            stack.enter_context(_process(environment, "desk", n, turns, *names[n::processes]))
+            for n in range(processes)
+        ]
+        between()
+        said = [desk.communicate(timeout=3600)[0] for desk in desks]
+        told.seconds = time.monotonic() - began
+        said += [each.communicate(timeout=300)[0] for each in beside]
+    for line in said:
+        answer = json.loads(line)
+        told.counted += Counter(answer["counted"])
+        told.raised += answer["raised"]
+    told.found = audit(store_url)
+    return told
+
+
+def audit(store_url: str) -> dict[str, int]:
+    """What is wrong in the books, by what is wrong; empty if nothing is."""
+    with psycopg.connect(store_url) as connection:
+        counts = {}
+        for what, statement in AUDIT.items():
+            row = connection.execute(statement.encode()).fetchone()
+            assert row is not None
+            counts[what] = row[0]
+    return {what: count for what, count in counts.items() if count}
+
+
+def everyone_is_served_again(store_url: str, source: ReplicaDatabase, agent_id: int) -> list[tuple[int, int]]:
+    """Alone, one agent empties the queue: (score, stay) of each lead in the order in which it came."""
+    order = []
+    with (
+        open_replica(source.url) as replica,
+        open_direct_store(store_url) as store,
+        AssignmentDesk(store, replica, replace(TERMS, lease=timedelta(hours=1))) as desk,
+    ):
+        turn = 0
+        while isinstance(answer := desk.take(TakeRequest(agent_id, f"last-{turn}")), Taken):
+            item, turn = answer.assignment, turn + 1
+            order.append((item.priority_score, item.stay_id))
+            desk.record_outcome(
+                OutcomeRequest(agent_id, f"last-out-{turn}", item.id, item.lease_token, Outcome.NO_ANSWER)
+            )
+    return order
+
+
+def on_servers(servers: Servers, **size: Any) -> Told:
+    """The crowd on databases of its own."""
+    postgres = servers.postgres()
+    template = databases.store_template(servers)
+    with (
+        databases.postgres_replica(postgres) as source,
+        databases.fresh_postgres_database(postgres, template) as name,
+    ):
+        return crowd(postgres.url(name), source, **size)
+
+
+def main() -> int:
+    """A crowd of the size that the command line asks for; 1 if anything is wrong."""
+    role = sys.argv[1] if len(sys.argv) > 1 else ""
+    if role == "desk":
+        desk_process(int(sys.argv[2]), [int(name) for name in sys.argv[4:]], int(sys.argv[3]))
+        return 0
+    if role == "runs":
+        runs_process(int(sys.argv[2]), int(sys.argv[3]))
+        return 0
+    if role == "expiry":
+        expiry_process()
+        return 0
+    parser = argparse.ArgumentParser(description="Many agents at many desks, audited.")
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=8, help="agents of each process")
+    parser.add_argument("--leads", type=int, default=100_000)
+    parser.add_argument("--turns", type=int, default=200, help="leads that each agent takes")
+    asked = parser.parse_args()
+    with start_servers() as servers:
+        told = on_servers(
+            servers, processes=asked.processes, threads=asked.threads, leads=asked.leads, turns=asked.turns
+        )
+    for what, number in sorted(told.counted.items()):
+        sys.stdout.write(f"{number:8} {what}\n")
+    sys.stdout.write(f"raised: {told.raised}\nwrong in the books: {told.found}\n")
+    sys.stdout.write(f"{told.counted['taken'] / told.seconds:.0f} leads a second for {told.seconds:.0f} s\n")
+    return 1 if told.raised or told.found or told.counted["deadlocks told"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
