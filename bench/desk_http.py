@@ -91,7 +91,7 @@ def _service(url: str, replica: str) -> Iterator[int]:
         assert service.stdout is not None
         line = service.stdout.readline()
         found = re.search(r":(\d+)/desk", line)
-        assert found, line
+        assert found, f"the service did not start: {line}"
         try:
             yield int(found[1])
         finally:

