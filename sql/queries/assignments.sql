@@ -230,8 +230,9 @@ WHERE assignment.id = ANY(%(assignment_ids)s) AND assignment.call_queue_id = loc
 
 -- name: return_stays
 -- Back into the queue, callable from a given time; only what is still held by that assignment. A raised stay is
--- nobody's again, so that the next look routes it anew. Locked in the order of the users first, as the door locks
--- them: two that wait for each other's stays would be ended by the server.
+-- nobody's again, so that the next look routes it anew; accepted before its time, it waits for that again. Locked in
+-- the order of the users first, as the door locks them: two that wait for each other's stays would be ended by the
+-- server.
 WITH locked AS MATERIALIZED (
     SELECT stay.id
     FROM call_queue AS stay
@@ -244,7 +245,10 @@ returned AS (
     SET status = 'pending', assigned_to_agent_id = NULL, assigned_at = NULL, lease_expires_at = NULL,
         reserved_for_agent_id = NULL,
         priority_score = CASE WHEN stay.callback_id IS NULL THEN stay.priority_score ELSE -1000 END,
-        available_from = greatest(stay.available_from, returning_stay.available_from)
+        available_from = greatest(
+            stay.available_from, returning_stay.available_from,
+            (SELECT callback.call_after FROM callbacks AS callback WHERE callback.id = stay.callback_id)
+        )
     FROM locked
     JOIN assignments AS assignment ON assignment.call_queue_id = locked.id
     JOIN unnest(%(assignment_ids)s::bigint[], %(available_froms)s::timestamptz[])

@@ -78,11 +78,11 @@ ORDER BY stay.user_id
 FOR NO KEY UPDATE OF stay;
 
 -- name: raise_stays
--- In front of the queue, for an agent or for nobody yet. Who is in front already keeps the time from which they
--- may be called: given back, a call waits for a while.
+-- In front of the queue, for an agent or for nobody yet. Who is in front already may have to wait longer: given back,
+-- a call does not come straight again.
 UPDATE call_queue AS stay
 SET available_from = CASE
-        WHEN stay.callback_id = raised.callback_id THEN stay.available_from
+        WHEN stay.callback_id = raised.callback_id THEN greatest(stay.available_from, raised.available_from)
         ELSE raised.available_from
     END,
     callback_id = raised.callback_id, priority_score = raised.priority_score,
