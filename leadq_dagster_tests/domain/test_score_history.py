@@ -77,8 +77,8 @@ def test_any_number_that_is_off_is_told(events: list[ScoreEvent], data: st.DataO
     part = data.draw(st.sampled_from(["outcome", "attempts", "age"]))
     right = stay(*events)
     stored = replace(right.stored, **{part: getattr(right.stored, part) + off})
-    assert problems_of(replace(right, stored=stored), rules)
-    assert problems_of(replace(right, base=off), rules)
+    assert problems_of(replace(right, stored=stored, priority_score=right.score + off), rules)
+    assert problems_of(replace(right, base=off, priority_score=right.score + off), rules)
     assert problems_of(replace(right, priority_score=right.priority_score + off), rules)
     if events:
         place = data.draw(st.integers(0, len(events) - 1))

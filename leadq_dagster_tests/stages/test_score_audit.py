@@ -89,7 +89,7 @@ PLANTED = {
     "UPDATE user_call_scores SET outcome_penalty_score = outcome_penalty_score + 1": "the score is",
     "UPDATE user_call_scores SET attempt_penalty_score = 3": "the score is",
     "UPDATE user_call_scores SET time_penalty_score = 0": "the score is",
-    "UPDATE user_call_scores SET base_score = 1": "the score is",
+    "UPDATE user_call_scores SET base_score = 1": "(base 1, ",
     "UPDATE user_call_scores SET outcome_penalty_score = 8, time_penalty_score = 5": "the score is",
     "UPDATE call_queue SET priority_score = 12": "the place in the queue 12",
     "UPDATE score_events SET outcome_change = 3 WHERE outcome = 'hung_up'": "event 1 added 3",
