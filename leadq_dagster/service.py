@@ -44,17 +44,18 @@ def serve(settings: Settings, processes: int, announce: Callable[[str], None]) -
         raise PermanentError("the store is not as this version of leadq needs it:\n" + "\n".join(differences))
     with _listening(settings.leadq_desk_host, settings.leadq_desk_port) as listener:
         if processes == 1:
-            app = app_by_settings()
-            announce(_address(listener))
-            with _stops_quietly():
-                uvicorn.Server(_config(app)).run(sockets=[listener])
+            server = uvicorn.Server(_config(app_by_settings()))
+            with _stopped_by_signals(server):
+                announce(_address(listener))
+                server.run(sockets=[listener])
             return
-        announce(_address(listener))
         with tempfile.TemporaryDirectory(prefix="leadq-counters-") as folder:
             os.environ[COUNTERS_FOLDER] = folder
             try:
                 config = _config(f"{__name__}:worker_app", workers=processes, factory=True)
-                _Processes(config, sockets=[listener]).run()
+                together = _Processes(config, sockets=[listener])
+                announce(_address(listener))
+                together.run()
             finally:
                 del os.environ[COUNTERS_FOLDER]
 
@@ -133,12 +134,13 @@ def _address(listener: socket.socket) -> str:
 
 
 @contextmanager
-def _stops_quietly() -> Iterator[None]:
-    """A signal that has been obeyed is no failure: uvicorn raises it again once everything is finished."""
+def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Before uvicorn listens to signals, and after: then it raises again those that it has obeyed."""
 
-    def obeyed(_number: int, _frame: object) -> None: ...
+    def stop(_number: int, _frame: object) -> None:
+        server.should_exit = True
 
-    before = {number: signal.signal(number, obeyed) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -115,9 +115,15 @@ def test_a_port_that_is_taken_is_a_plain_sentence(premises: Premises) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_it_listens_on_this_machine_only_unless_told(served: Served) -> None:
-    host = urlsplit(served.address).hostname
-    assert host == "127.0.0.1"
+@pytest.mark.parametrize("processes", [1, 2])
+def test_it_listens_on_this_machine_only_and_stops_however_early_it_is_told(
+    premises: Premises, tmp_path: Path, processes: int
+) -> None:
+    """Told as soon as it has said where it is: before a request, perhaps before it listens to signals."""
+    with premises.serving(tmp_path / "log", processes) as served:
+        served.process.send_signal(signal.SIGTERM)
+        assert urlsplit(served.address).hostname == "127.0.0.1"
+        assert served.process.wait(30) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
