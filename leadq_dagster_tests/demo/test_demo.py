@@ -150,7 +150,7 @@ def test_the_running_demo_shows_lineage_refuses_a_twin_and_leaves_nothing_behind
         demo.send_signal(signal.SIGTERM)
         said = demo.communicate(timeout=60)[1]
         assert demo.returncode == 0
-        assert {"starting", "starting Dagster", "stopping"} <= set(said.splitlines())
+        assert {"starting", "starting Dagster and the desk", "stopping"} <= set(said.splitlines())
         whole = f"  lineage      http://127.0.0.1:{port}/locations/leadq/asset-groups/discovery/lineage"
         assert whole in said.splitlines(), "an address that wraps cannot be clicked"
     assert nothing_listens(port)
