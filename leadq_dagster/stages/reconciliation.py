@@ -21,8 +21,8 @@ from leadq_dagster.store.connection import Store
 from leadq_dagster.store.queue import Move, Moved
 from leadq_dagster.store.reconciliation import BEFORE_EVERYBODY, Contradiction, LiveStay
 
-# So many users are locked at a time; whatever else wants one of them waits for milliseconds.
-MOVES_MAX = 500
+# So many users are locked at a time: whatever else wants one of them waits for some tens of milliseconds.
+MOVES_MAX = 200
 # Who was changed by a clock that is ahead of ours is new all the same.
 AHEAD = timedelta(days=1)
 

@@ -143,7 +143,8 @@ def reconcile(work: AtWork) -> tuple[StayTally, UserTally]:
             provenance=Provenance("call_queue", "run-1", Source.RECONCILIATION),
             now=lambda: work.clock.now,
             worked_until=work.clock.now + timedelta(days=1),
-            batch_rows=50,
+            # All in one page: were it locked as such, agents would find the whole queue locked.
+            batch_rows=1000,
         )
         return reconcile_stays(reconciliation).tally, admit_everybody(reconciliation).tally
 
