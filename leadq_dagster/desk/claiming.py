@@ -68,14 +68,14 @@ class Claiming:
             lapsed = {item.id: clock.now for item in held.values() if item.lease_expires_at <= clock.now}
             if lapsed:
                 assignments.give_back(cursor, lapsed, EndReason.EXPIRED, clock.now)
-            batch = _Batch(
-                cursor, requests, askers, known, clock.is_any_raised, Claim(clock.now, clock.seen_at)
-            )
+            # What has just been given back may be a promised call, and then comes before any lead.
+            is_any_raised = clock.is_any_raised or bool(lapsed)
+            batch = _Batch(cursor, requests, askers, known, is_any_raised, Claim(clock.now, clock.seen_at))
             holding = {agent_id: item for agent_id, item in held.items() if item.id not in lapsed}
             batch.repeat(earlier, holding, given)
             if clock.now in self.terms.calling_hours:
                 self._hand_out(batch)
-            self._say_no_work(batch)
+            self._say_no_work(batch, now)
             agents.mark_seen(cursor, [agent.id for agent in known.values() if agent.is_active], clock.now)
         return batch.claim
 
@@ -96,12 +96,12 @@ class Claiming:
                 ):
                     batch.give(place_of[Asker(got.agent_id, got.request_id)], got)
 
-    def _say_no_work(self, batch: "_Batch") -> None:
+    def _say_no_work(self, batch: "_Batch", now: datetime | None) -> None:
         """Only where there is none: a lead that somebody else has locked at this moment is waited for."""
         claim = batch.claim
         is_open = claim.now in self.terms.calling_hours
         locked = self._locked(batch) if is_open and batch.wanting else set()
-        standings = self.standings.recent()
+        standings = self.standings.recent(now) if batch.wanting else None
         kept = []
         for place in batch.wanting:
             request = batch.requests[place]

@@ -43,6 +43,8 @@ Answer = TypeVar("Answer")
 RETRIED_FOR_SECONDS = 5.0
 # Between two looks for a lead that others have locked.
 LOCKED_PAUSE_SECONDS = 0.01
+# Others are served while the standings are counted, which takes seconds where a million are known.
+COUNTING_PAUSE_SECONDS = 0.1
 
 
 class AssignmentDesk:
@@ -182,7 +184,7 @@ class AssignmentDesk:
         for queue in sorted({each.queue for each in in_the_way if isinstance(each, Invalid)}):
             self._retried(partial(self._look_ahead.judge, queue, self._now()))
         if any(isinstance(each, Uncounted) for each in in_the_way):
-            self._standings.count(self._now())
+            self._standings.wait(COUNTING_PAUSE_SECONDS)
         if any(isinstance(each, Locked) for each in in_the_way):
             time.sleep(LOCKED_PAUSE_SECONDS)
 

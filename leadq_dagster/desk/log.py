@@ -13,3 +13,8 @@ def race_lost(**ids: int | str | None) -> None:
 def routing_failed(callback_id: int, why: str) -> None:
     """A promised call could not be routed: a line `callback_not_routed`; it is tried again later."""
     _log.warning("callback_not_routed", callback_id=callback_id, why=why)
+
+
+def uncounted(why: str) -> None:
+    """How everybody stands could not be counted; the last count is told for a while."""
+    _log.warning("standings_uncounted", why=why)

@@ -20,8 +20,8 @@ SQL = queries("assignments")
 class EndReason(StrEnum):
     """How an assignment ended.
 
-    `invalid`, `not_found` and `refused` before the agent was told of it: the source was asked and did not have
-    the lead in this queue any more, did not show the user, did not answer.
+    `invalid`, `not_found` and `refused` before the agent was told of it: the source was asked and did not
+    have the lead in this queue any more, did not show the user, did not answer.
     """
 
     OUTCOME = "outcome"

@@ -35,7 +35,8 @@ class Standings:
 
 
 def count(cursor: Cursor[TupleRow], now: datetime, not_called_from: int) -> Standings:
-    """How everybody stands at this instant."""
+    """How everybody stands at this instant; takes seconds where a million are known."""
+    cursor.execute(SQL["plan_for_everybody"])
     row = cursor.execute(SQL["count_standings"], {"now": now, "not_called_from": not_called_from}).fetchone()
     assert row is not None
     return Standings(now, *row)

@@ -152,6 +152,9 @@ def copied(work: AtWork, servers: Servers) -> Iterator[AtWork]:
 def state(work: AtWork) -> Dump:
     """All that was stored, without what is of the moment: standings in the answers, the server's clock."""
     stored = end_state(work.store_url)
+    for row in stored["call_outcomes"]:
+        if "callback_id" in row["answer"]:
+            row["answer"]["callback_id"] = bool(row["answer"]["callback_id"])
     for row in stored["callbacks"]:
         del row["updated_at"]
     for row in stored["desk_answers"]:

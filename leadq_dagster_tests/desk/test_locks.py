@@ -33,7 +33,7 @@ def locking(work: AtWork, *user_ids: int) -> Iterator[Connection[TupleRow]]:
 
 def test_a_queue_whose_leads_are_all_locked_for_a_moment_is_not_empty(work: AtWork) -> None:
     """P16, P17: the request waits for them, and gets the first one."""
-    agent = work.agent()
+    agent = work.agent(QueueType.UNSIGNED_USERS)
     work.lead(1)
     work.lead(2)
     with locking(work, 1, 2) as other:

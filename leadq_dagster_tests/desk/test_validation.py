@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
-from leadq_dagster.desk.terms import NoWork
+from leadq_dagster.desk.terms import NoWork, TakeRequest
 from leadq_dagster.domain.errors import TransientError
+from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster_tests.desk.at_work import TERMS, AtWork, at_work, fresh_work
 from leadq_dagster_tests.servers.running import Servers
 from leadq_dagster_tests.stages.failing import all_at_once
@@ -177,3 +179,17 @@ def test_a_source_that_hangs_holds_nobody_up_for_longer_than_its_patience(server
         assert lasted < 10
         assert work.desk.gate.unanswered >= 2
         wait_until(lambda: work.taken(agents[1]).is_validated)
+
+
+def test_standings_that_cannot_be_counted_cost_nobody_a_lead(work: AtWork) -> None:
+    """P17, P24: who asks in vain is told to ask again; the others of the same moment get theirs."""
+    serving, idle = work.agent(QueueType.UNSIGNED_USERS), work.agent(QueueType.OUTSTANDING_REQUESTS)
+    work.lead(1)
+    with psycopg.connect(work.store_url) as other:
+        # As a count that takes too long: whoever looks at every conversion waits.
+        other.execute("LOCK TABLE conversions IN ACCESS EXCLUSIVE MODE")
+        in_vain = work.desk.submit_take(TakeRequest(idle, "a"))
+        assert work.taken(serving).assignment.user_id == 1
+        assert not in_vain.done()
+        other.rollback()
+        assert isinstance(in_vain.result(30), NoWork)
