@@ -118,6 +118,7 @@ def test_the_schedules_run_by_default_in_utc() -> None:
         "scores_check_daily": "30 2 * * *",
         "dagster_housekeeping_daily": "10 3 * * *",
         QUEUE: "50 * * * *",
+        "callback_health_check_hourly": "10 * * * *",
     }
     assert {schedule.default_status for schedule in schedules} == {DefaultScheduleStatus.RUNNING}
     assert {schedule.execution_timezone for schedule in schedules} == {"UTC"}
