@@ -13,10 +13,11 @@ from leadq_dagster.desk.refusals import refusal_of_holder
 from leadq_dagster.desk.terms import DeskTerms
 from leadq_dagster.desk.told import REUSED
 from leadq_dagster.domain.errors import ConflictError, RefusedError
-from leadq_dagster.store import agents, answers, assignments
+from leadq_dagster.store import agents, answers, assignments, holds
 from leadq_dagster.store.answers import Answer
-from leadq_dagster.store.assignments import EndReason, Held
+from leadq_dagster.store.assignments import EndReason
 from leadq_dagster.store.connection import Store
+from leadq_dagster.store.holds import Held
 
 EXPIRED_PAGE_ROWS = 500
 
@@ -114,7 +115,7 @@ class Holding:
                     raise ConflictError(REUSED)
                 return answer.content
             moment, _ = assignments.clock(cursor, now)
-            held = assignments.lock(cursor, [request.assignment_id], moment)
+            held = holds.lock(cursor, [request.assignment_id], moment)
             _demand(request, known.get(request.agent_id), held.get(request.assignment_id))
             content = act(cursor, moment)
             answers.keep(cursor, [Answer(request.agent_id, request.request_id, what, content)], moment)

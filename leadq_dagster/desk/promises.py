@@ -21,8 +21,8 @@ from leadq_dagster.domain.queue_rule import (
     decide_queue,
 )
 from leadq_dagster.store import callbacks, queue, routing
-from leadq_dagster.store.assignments import Held
 from leadq_dagster.store.callbacks import CallbackStatus, Closing, Promise
+from leadq_dagster.store.holds import Held
 from leadq_dagster.store.outcomes import ReportedCall
 from leadq_dagster.store.routing import LockedStay
 

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from leadq_dagster.desk.terms import DeskTerms, OutcomeRequest
 from leadq_dagster.domain.errors import ConflictError, ForbiddenError, LeadqError, NotFoundError, RefusedError
 from leadq_dagster.store.agents import Agent
-from leadq_dagster.store.assignments import Held
+from leadq_dagster.store.holds import Held
 
 BIGINT_MAX: Final = 2**63 - 1
 TEXT_CHARACTERS_MAX: Final = 10_000

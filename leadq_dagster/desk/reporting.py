@@ -20,9 +20,10 @@ from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.domain.provenance import Provenance, Source
 from leadq_dagster.domain.queue_rule import QueueDecision, Reason
 from leadq_dagster.domain.score_rules import ScoreRules, change_of_outcome, next_call_after
-from leadq_dagster.store import agents, assignments, callbacks, outcomes, queue
-from leadq_dagster.store.assignments import EndReason, Held
+from leadq_dagster.store import agents, assignments, callbacks, holds, outcomes, queue
+from leadq_dagster.store.assignments import EndReason
 from leadq_dagster.store.connection import Store
+from leadq_dagster.store.holds import Held
 from leadq_dagster.store.outcomes import CountedOutcome, ReportedCall
 
 BY_OUTCOME: Final = Provenance("call_outcome", None, Source.OUTCOME)
@@ -49,7 +50,7 @@ class Reporting:
             locking_users = outcomes.locking_users(cursor, ids)
             # With the users locked: what an agent reports now is later than whatever moved them before.
             telling = assignments.telling_time(cursor, now)
-            locking_stays = assignments.locking(cursor, ids, now)
+            locking_stays = holds.locking(cursor, ids, now)
             known, moved_at, clock, held = locking(), locking_users(), telling(), locking_stays()
             moment = clock.now
             # Their clock may have been ahead of ours, before a failover.

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from leadq_dagster.desk.terms import OutcomeRequest, Recorded
 from leadq_dagster.domain.errors import ConflictError, LeadqError
-from leadq_dagster.store.assignments import Report
+from leadq_dagster.store.holds import Report
 
 WAITING: Final = "waiting"
 LEFT: Final = "left"

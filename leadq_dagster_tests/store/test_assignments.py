@@ -7,7 +7,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from leadq_dagster.domain.outcomes import Outcome
-from leadq_dagster.store import assignments
+from leadq_dagster.store import assignments, holds
 from leadq_dagster.store.assignments import Asker, EndReason
 from leadq_dagster.store.connection import Store, open_store
 from leadq_dagster_tests.store.converted import LATER, add_agents
@@ -109,7 +109,7 @@ def test_a_lead_that_somebody_is_just_ending_is_not_expired(
     """P19: an outcome on its way is waited for by nobody, and wins."""
     held = hold(waiting)
     with open_store(store_url) as desk, desk.transaction() as ending:
-        assignments.lock(ending, [held.id], TEN)
+        holds.lock(ending, [held.id], TEN)
         with waiting.transaction() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '5s'")
             assert assignments.expired(cursor, LATER, 10) == {}
@@ -159,13 +159,13 @@ def test_locked_assignments_say_whether_they_are_current_in_time_and_reported(
     """P19, P23: unknown ones are absent."""
     first = hold(waiting, 1, TEN)
     with waiting.transaction() as cursor:
-        held = assignments.lock(cursor, [first.id, 404], TEN + LEASE - SECOND)
+        held = holds.lock(cursor, [first.id, 404], TEN + LEASE - SECOND)
         assert list(held) == [first.id]
         assert (held[first.id].is_current, held[first.id].is_in_time) == (True, True)
         assert (held[first.id].report, held[first.id].attempts) == (None, 0)
-        assert not assignments.lock(cursor, [first.id], TEN + LEASE)[first.id].is_in_time
+        assert not holds.lock(cursor, [first.id], TEN + LEASE)[first.id].is_in_time
         report(cursor, first, Outcome.HUNG_UP)
-        done = assignments.lock(cursor, [first.id], TEN)[first.id]
+        done = holds.lock(cursor, [first.id], TEN)[first.id]
     assert (done.is_current, done.is_in_time, done.attempts) == (False, False, 1)
     assert done.end_reason is EndReason.OUTCOME
     assert done.report is not None

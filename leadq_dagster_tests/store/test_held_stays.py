@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 
 from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.domain.queue_rule import QueueType
-from leadq_dagster.store import agents, assignments, callbacks, outcomes
+from leadq_dagster.store import agents, assignments, callbacks, holds, outcomes
 from leadq_dagster.store.assignments import Asker, EndReason
 from leadq_dagster.store.callbacks import Promise
 from leadq_dagster.store.connection import Store, open_store
@@ -157,7 +157,7 @@ def test_takes_outcomes_moves_and_expiries_side_by_side_never_deadlock(
             with desk.transaction() as cursor:
                 agents.lock(cursor, mine)
                 outcomes.locking_users(cursor, [item.id for item in got])()
-                still = assignments.lock(cursor, [item.id for item in got], now)
+                still = holds.lock(cursor, [item.id for item in got], now)
                 for item in got:
                     if still[item.id].is_current:
                         report(cursor, item, Outcome.NO_ANSWER, now, still[item.id].attempts + 1)
@@ -199,7 +199,8 @@ def test_takes_outcomes_moves_and_expiries_side_by_side_never_deadlock(
             )
         ]
         done = [one.result(timeout=120) for one in running]
-    assert all(done[:4])
+    # The two at the door ask for the same moves: what one of them did the other finds done.
+    assert done[0] and done[1] and done[2] + done[3]
     assert rows(plain, BROKEN_HOLDS) == rows(plain, BROKEN_PROMISES) == []
 
 

@@ -1,0 +1,80 @@
+"""An assignment and its stay, locked: is the lead still the agent's, and what was reported of it?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+
+from leadq_dagster.domain.outcomes import Outcome
+from leadq_dagster.domain.queue_rule import QueueType
+from leadq_dagster.named_sql import queries
+from leadq_dagster.store.assignments import EndReason
+from leadq_dagster.store.connection import Later
+
+SQL = queries("assignments")
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of an assignment as it was reported, by which request, and what the agent was told."""
+
+    request_id: str
+    outcome: Outcome
+    told: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Held:
+    """An assignment and its stay, locked: whether it is still the stay's, and in time.
+
+    `is_current`: nobody else has got the stay since and it has not been returned. `is_in_time`: the lease
+    has not run out. `attempts` are the stay's calls so far.
+    """
+
+    id: int
+    agent_id: int
+    stay_id: int
+    user_id: int
+    queue: QueueType
+    queue_reason: str
+    lease_token: int
+    callback_id: int | None
+    end_reason: EndReason | None
+    assigned_at: datetime
+    is_current: bool
+    is_in_time: bool
+    report: Report | None
+    attempts: int
+
+
+def locking(
+    cursor: Cursor[TupleRow], assignment_ids: Sequence[int], now: datetime | None
+) -> Later[dict[int, Held]]:
+    """These assignments with their stays, locked in the order of the users; unknown ones are absent.
+
+    Their leases are judged by `now`, None for the store's time.
+    """
+    parameters = {"assignment_ids": list(assignment_ids), "now": now}
+    return Later(
+        cursor, SQL["lock_assignments"], parameters, lambda rows: {row[0]: _held(row) for row in rows}
+    )
+
+
+def lock(cursor: Cursor[TupleRow], assignment_ids: Sequence[int], now: datetime | None) -> dict[int, Held]:
+    """The same, waited for."""
+    return locking(cursor, assignment_ids, now)()
+
+
+def _held(row: Sequence[Any]) -> Held:
+    (
+        number, agent_id, stay_id, user_id, queue, queue_reason, lease_token, callback_id, end_reason,
+        assigned_at, is_current, is_in_time, reported_by, reported, told, attempts,
+    ) = row  # fmt: skip
+    return Held(
+        number, agent_id, stay_id, user_id, QueueType(queue), queue_reason, lease_token, callback_id,
+        EndReason(end_reason) if end_reason else None, assigned_at, is_current, bool(is_in_time),
+        Report(reported_by, Outcome(reported), told or {}) if reported else None, attempts or 0,
+    )  # fmt: skip
