@@ -274,7 +274,7 @@ def crowd(
         told.seconds = time.monotonic() - began
         said += [each.communicate(timeout=300)[0] for each in beside]
     for line in said:
-        answer = json.loads(line)
+        answer = json.loads(line.splitlines()[-1])  # the log stands before it
         told.counted += Counter(answer["counted"])
         told.raised += answer["raised"]
     told.found = audit(store_url)

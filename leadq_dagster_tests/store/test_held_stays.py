@@ -200,7 +200,7 @@ def test_takes_outcomes_moves_and_expiries_side_by_side_never_deadlock(
         ]
         done = [one.result(timeout=120) for one in running]
     # The two at the door ask for the same moves: what one of them did the other finds done.
-    assert done[0] and done[1] and done[2] + done[3]
+    assert min(done[0], done[1], done[2] + done[3]) > 0
     assert rows(plain, BROKEN_HOLDS) == rows(plain, BROKEN_PROMISES) == []
 
 
