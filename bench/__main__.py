@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bench import desk, desk_http, discovery_cost, hourly_cycle, peers, storing, year_of_hours
+from bench import callbacks, desk, desk_http, discovery_cost, hourly_cycle, peers, storing, year_of_hours
 from bench.report import Row
 from leadq_dagster_tests.servers.running import Servers, start_servers
 
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[Servers], Iterator[Row]]] = {
     "desk": desk.measure,
     "desk_http": desk_http.measure,
     "peers": peers.measure,
+    "callbacks": callbacks.measure,
 }
 
 
