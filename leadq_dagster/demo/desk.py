@@ -1,9 +1,7 @@
-"""The desk's service beside the demo, and two who work at it: an agent and a supervisor."""
+"""The desk's service beside the demo, and who works at it."""
 
-import json
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,40 +9,64 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+from leadq_dagster.demo.colleagues import ask
 from leadq_dagster.domain.errors import PermanentError
 from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.domain.queue_rule import QueueType
+from leadq_dagster.domain.score_rules import CURRENT_RULES
 from leadq_dagster.embedded.ports import LOOPBACK, is_free
-from leadq_dagster.store import enrolment
+from leadq_dagster.store import assignments, enrolment
 from leadq_dagster.store.agents import Role
 from leadq_dagster.store.connection import Store
 
 USUAL_PORT = 8911
 STOP_SECONDS = 30
-ANSWER_SECONDS = 30
 AGENT: Final = "Demo agent"
 SUPERVISOR: Final = "Demo supervisor"
+COLLEAGUES: Final = ("Colleague 1", "Colleague 2", "Colleague 3")
+PROMISED_CALLS = 3
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """How to sign in at the desk as either of the two; the demo alone shows them, on the terminal."""
+class Pass:
+    """An agent's id, and the token with which they sign in."""
 
-    agent: str = field(repr=False)
-    supervisor: str = field(repr=False)
+    agent_id: int
+    token: str = field(repr=False)
 
 
-def demo_tokens(store: Store) -> Tokens:
-    """Fresh tokens for the two, who are made by the first demo in a home."""
+@dataclass(frozen=True)
+class Staff:
+    """Who works at the demo's desk. Two tokens are shown, on the terminal alone: not the colleagues'."""
+
+    agent: Pass
+    supervisor: Pass
+    colleagues: tuple[Pass, ...]
+
+
+def demo_staff(store: Store) -> Staff:
+    """All of them with fresh tokens; they are made by the first demo in a home."""
     with store.transaction() as cursor:
         known = {each.name: each.id for each in enrolment.everybody(cursor)}
 
-    def token(name: str, role: Role) -> str:
+    def enrolled(name: str, role: Role) -> Pass:
         if name in known:
-            return enrolment.renew(store, known[name])
-        return enrolment.enrol(store, name, role, list(QueueType))[1]
+            return Pass(known[name], enrolment.renew(store, known[name]))
+        return Pass(*enrolment.enrol(store, name, role, list(QueueType)))
 
-    return Tokens(token(AGENT, Role.AGENT), token(SUPERVISOR, Role.SUPERVISOR))
+    return Staff(
+        enrolled(AGENT, Role.AGENT),
+        enrolled(SUPERVISOR, Role.SUPERVISOR),
+        tuple(enrolled(name, Role.AGENT) for name in COLLEAGUES),
+    )
+
+
+def next_users(store: Store) -> list[int]:
+    """Some who wait in a queue, far enough behind that nobody calls them first."""
+    with store.transaction() as cursor:
+        now, _ = assignments.clock(cursor, None)
+        queue, rules = QueueType.OUTSTANDING_REQUESTS, CURRENT_RULES
+        return assignments.peek(cursor, queue, now, 50, rules.not_called_from)[-PROMISED_CALLS:]
 
 
 @contextmanager
@@ -80,12 +102,16 @@ def desk_running(home: Path) -> Iterator[str]:
 
 def work_one_lead(address: str, token: str) -> dict[str, Any]:
     """One agent takes a lead through the service and reports that nobody answered; what came of it."""
-    taken = _post(f"{address}/api/queue/next", token, {})
+    taken = ask(address, token, "POST", "/api/queue/next", {"request_id": uuid4().hex})
     lead = taken["assignment"]
     if lead is None:
         return {"taken": False, "why": taken["no_work"]["reason"]}
-    report = {"lease_token": lead["lease_token"], "outcome": Outcome.NO_ANSWER}
-    recorded = _post(f"{address}/api/assignments/{lead['id']}/outcome", token, report)
+    report = {
+        "request_id": uuid4().hex,
+        "lease_token": lead["lease_token"],
+        "outcome": Outcome.NO_ANSWER,
+    }
+    recorded = ask(address, token, "POST", f"/api/assignments/{lead['id']}/outcome", report)
     return {
         "taken": True,
         "user_id": lead["user_id"],
@@ -95,10 +121,3 @@ def work_one_lead(address: str, token: str) -> dict[str, Any]:
         "lead": recorded["lead"],
         "next_call_after": recorded["next_call_after"],
     }
-
-
-def _post(url: str, token: str, body: dict[str, Any]) -> Any:
-    content = json.dumps({"request_id": uuid4().hex, **body}).encode()
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(url, content, headers), timeout=ANSWER_SECONDS) as got:
-        return json.load(got)

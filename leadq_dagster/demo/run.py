@@ -2,9 +2,11 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 
 from dagster import DagsterInstance
 from rich.console import Console
@@ -13,8 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from leadq_dagster.databases import EMBEDDED_STORE
 from leadq_dagster.demo.address import announced
 from leadq_dagster.demo.audit import Audit
+from leadq_dagster.demo.colleagues import Colleague, at_work, promise_calls
 from leadq_dagster.demo.databases import application_engine, demo_databases
-from leadq_dagster.demo.desk import Tokens, demo_tokens, desk_running, work_one_lead
+from leadq_dagster.demo.desk import Staff, demo_staff, desk_running, next_users, work_one_lead
 from leadq_dagster.demo.history import live_until, open_firm
 from leadq_dagster.demo.hourly_jobs import STAGES, JobTally, missed_rounds, run_round
 from leadq_dagster.demo.serving import (
@@ -59,15 +62,15 @@ def run_demo(wishes: Wishes) -> Summary:
         now = datetime.now(UTC)
         application, summary = prepare(server, wishes, console, now)
         with open_store(server.url(EMBEDDED_STORE)) as store:
-            tokens = demo_tokens(store)
+            staff, promised = demo_staff(store), next_users(store)
         if wishes.once:
             with desk_running(wishes.home) as desk:
-                summary = replace(summary, desk=work_one_lead(desk, tokens.agent))
+                summary = replace(summary, desk=work_one_lead(desk, staff.agent.token))
         _show(summary, as_json=wishes.as_json)
         if not summary.agrees_with_the_truth:
             raise PermanentError("the store does not agree with the firm's truth")
         if port is not None:
-            _serve(application, wishes.home, port, tokens, console)
+            _serve(application, wishes.home, port, staff, promised, console)
     return summary
 
 
@@ -117,12 +120,23 @@ def _run_hours(
         return summarise(audit, rounds, complete, seconds=seconds, tallies=tallies)
 
 
-def _serve(application: Application, home: Path, port: int, tokens: Tokens, console: Console) -> None:
+def _serve(
+    application: Application,
+    home: Path,
+    port: int,
+    staff: Staff,
+    promised: Sequence[int],
+    console: Console,
+) -> None:
     console.print("starting Dagster and the desk")
     with living(application), desk_running(home) as desk, dagster_running(home, port) as dagster:
         ui = f"http://{LOOPBACK}:{port}"
-        with announced(home, ui):
-            _say_where(ui, desk, tokens, console)
+        promise_calls(desk, staff.supervisor.token, promised, staff.agent.agent_id)
+        colleagues = [
+            Colleague(each.agent_id, each.token, desk, Random(each.agent_id)) for each in staff.colleagues
+        ]
+        with announced(home, ui), at_work(colleagues):
+            _say_where(ui, desk, staff, console)
             try:
                 dagster.wait()
             except KeyboardInterrupt:
@@ -131,7 +145,7 @@ def _serve(application: Application, home: Path, port: int, tokens: Tokens, cons
     raise PermanentError(f"Dagster stopped by itself: the reason is at the end of {home / 'dagster.log'}")
 
 
-def _say_where(ui: str, desk: str, tokens: Tokens, console: Console) -> None:
+def _say_where(ui: str, desk: str, staff: Staff, console: Console) -> None:
     # Whole lines, however narrow the terminal: a wrapped address cannot be clicked.
     lines = (
         f"\nThe firm goes on living, and Dagster runs at [bold]{ui}[/bold]. Look at:",
@@ -140,8 +154,11 @@ def _say_where(ui: str, desk: str, tokens: Tokens, console: Console) -> None:
         f"  partitions   {ui}/assets/new_users?view=partitions",
         f"  schedules    {ui}/automation",
         f"The desk is at [bold]{desk}/desk[/bold]. Sign in with the token of",
-        f"  an agent      {tokens.agent}",
-        f"  a supervisor  {tokens.supervisor}",
+        f"  an agent      {staff.agent.token}",
+        f"  a supervisor  {staff.supervisor.token}",
+        "Three simulated colleagues work there too. Say that you are available: calls promised by you are due in",
+        "five minutes, and reach you by the sensor",
+        f"  callbacks    {ui}/locations/leadq/sensors/due_callbacks",
         "Stop with Ctrl-C.",
     )
     for line in lines:
