@@ -156,7 +156,7 @@ def _say_where(ui: str, desk: str, staff: Staff, console: Console) -> None:
         f"The desk is at [bold]{desk}/desk[/bold]. Sign in with the token of",
         f"  an agent      {staff.agent.token}",
         f"  a supervisor  {staff.supervisor.token}",
-        "Three simulated colleagues work there too. Say that you are available: calls that are promised by you",
+        "Three simulated colleagues work there too. Say that you are available: calls that you promised",
         "are due in five minutes, and reach you by the sensor",
         f"  callbacks    {ui}/locations/leadq/sensors/due_callbacks",
         "Stop with Ctrl-C.",
