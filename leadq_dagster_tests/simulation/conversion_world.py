@@ -259,8 +259,9 @@ class ConversionWorld:
         batch_rows = self.rng.choice((7, BATCH_ROWS))
         since = self.reached - timedelta(days=3) if self.rng.random() < 0.3 else None
         if self.rng.random() < 0.3:
-            countdown = Countdown(self.rng.randint(1, CUT_AFTER_MAX))
-            cut = CutStore(self.hourly.store, self.store_url, "after the commit", countdown)
+            # A sweep with nobody to move has few commits: until one was killed, the first ends it.
+            steps = self.rng.randint(1, CUT_AFTER_MAX) if self.counted["killed sweeps"] else 1
+            cut = CutStore(self.hourly.store, self.store_url, "after the commit", Countdown(steps))
             with suppress(KilledError):
                 self.hourly.sweep(batch_rows, since, cut)
                 self.counted["killed sweeps"] -= 1

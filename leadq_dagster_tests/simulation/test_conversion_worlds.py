@@ -15,7 +15,8 @@ from leadq_dagster_tests.simulation.many import live_on
 SEEDS = (*range(1, 7), 9, 13)
 # Seeds that once found something, each with what it was.
 KEPT: tuple[int, ...] = ()
-SEEDS_OF_ALL_TROUBLES = (12, 14, 17, 20)
+# The first four nearly always have them all; who is faster when two run at once may change that.
+SEEDS_OF_ALL_TROUBLES = (12, 14, 17, 20, *range(30, 38))
 SOMETIMES = (
     "detected late",
     "closed by a remover before detection",
@@ -46,5 +47,10 @@ def test_the_ledger_is_the_truth_in_the_end(servers: Servers, seed: int) -> None
 
 def test_the_worlds_hold_all_the_troubles_they_are_made_for(servers: Servers) -> None:
     """P35: what never happened was not tested."""
-    counted = sum((live_on(servers, seed) for seed in SEEDS_OF_ALL_TROUBLES), Counter[str]())
-    assert {what for what in SOMETIMES if not counted[what]} == set()
+    counted, unseen = Counter[str](), set(SOMETIMES)
+    for seed in SEEDS_OF_ALL_TROUBLES:
+        counted += live_on(servers, seed)
+        unseen = {what for what in SOMETIMES if not counted[what]}
+        if not unseen:
+            break
+    assert unseen == set()
