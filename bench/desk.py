@@ -2,8 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
 from itertools import count
+from typing import Any
 
 import psycopg
 
@@ -21,7 +24,8 @@ SECONDS = 4.0
 SMALL, LARGE, HUGE = 10_000, 1_000_000, 10_000_000
 AT_ONCE = (1, 16, 64)
 
-Cycle = Callable[[AssignmentDesk, int, int], None]
+# What an agent does once: asks the desk, and is given the answer when it is there.
+Cycle = Generator["Future[Any]", Any, None]
 
 
 def measure(_: Servers) -> Iterator[Row]:
@@ -73,52 +77,72 @@ _requests = count(1)
 _fresh_agents = count(1000)
 
 
-def take_only(desk: AssignmentDesk, _agent: int, _turn: int) -> None:
+def take_only(desk: AssignmentDesk, _agent: int) -> Cycle:
     """One lead for an agent who holds none: somebody new each time."""
     agent_id = next(_fresh_agents) % AGENTS + 1
-    assert isinstance(
-        desk.take(TakeRequest(agent_id, f"t{next(_requests)}", QueueType.UNSIGNED_USERS)), Taken
+    got = yield desk.submit_take(TakeRequest(agent_id, f"t{next(_requests)}", QueueType.UNSIGNED_USERS))
+    assert isinstance(got, Taken), got
+
+
+def take_and_report(desk: AssignmentDesk, agent: int) -> Cycle:
+    """One lead, called in vain."""
+    number = next(_requests)
+    got = yield desk.submit_take(TakeRequest(agent, f"c{number}", QueueType.UNSIGNED_USERS))
+    assert isinstance(got, Taken), got
+    lead = got.assignment
+    yield desk.submit_outcome(
+        OutcomeRequest(agent, f"o{number}", lead.id, lead.lease_token, Outcome.NO_ANSWER)
     )
 
 
-def take_and_report(desk: AssignmentDesk, agent: int, _turn: int) -> None:
-    """One lead, called in vain."""
-    number = next(_requests)
-    got = desk.take(TakeRequest(agent, f"c{number}", QueueType.UNSIGNED_USERS))
-    assert isinstance(got, Taken), got
-    lead = got.assignment
-    desk.record_outcome(OutcomeRequest(agent, f"o{number}", lead.id, lead.lease_token, Outcome.NO_ANSWER))
-
-
-def pace_of(url: str, agents: int, cycle: Cycle) -> Pace:
-    """Agents in a closed loop, each in a thread of its own."""
-    latencies: list[float] = []
+def pace_of(url: str, agents: int, cycle: Callable[[AssignmentDesk, int], Cycle]) -> Pace:
+    """Agents in a closed loop, all of them moved by one thread, as pgbench moves its clients."""
     with (
         open_direct_store(url) as store,
         AssignmentDesk(store, EverybodyIsCallable(), DeskTerms()) as desk,
     ):
-        cycle(desk, 1, 0)  # connected and planned: what is measured is the work
+        crowd = _Crowd(desk, cycle)
+        crowd.work([1], 0)  # connected and planned: what is measured is the work
         started = time.perf_counter()
-        stop = started + SECONDS
-
-        def work(agent: int) -> None:
-            mine = []
-            for turn in count(1):
-                began = time.perf_counter()
-                if began >= stop:
-                    break
-                cycle(desk, agent, turn)
-                mine.append((time.perf_counter() - began) * 1000)
-            latencies.extend(mine)
-
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(1, agents + 1)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        latencies = crowd.work(range(1, agents + 1), SECONDS)
         took = time.perf_counter() - started
-    latencies.sort()
     return Pace(len(latencies) / took, percentile(latencies, 0.5), percentile(latencies, 0.99))
+
+
+class _Crowd:
+    """Agents who each begin their next cycle when the last has ended."""
+
+    def __init__(self, desk: AssignmentDesk, cycle: Callable[[AssignmentDesk, int], Cycle]) -> None:
+        self._desk, self._cycle = desk, cycle
+        self._answered: deque[tuple[int, Cycle, float, Future[Any]]] = deque()
+        self._woken = threading.Event()
+        desk.after_batch = self._woken.set
+
+    def work(self, agents: Iterable[int], seconds: float) -> list[float]:
+        """The milliseconds of each cycle, ordered; cycles begin for so long, and at least one each."""
+        stop = time.perf_counter() + seconds
+        latencies: list[float] = []
+        working = sum(1 for agent in agents if self._begin(agent))
+        while working:
+            self._woken.wait()
+            self._woken.clear()
+            while self._answered:
+                agent, turn, began, answer = self._answered.popleft()
+                try:
+                    self._await(agent, turn, began, turn.send(answer.result()))
+                except StopIteration:
+                    now = time.perf_counter()
+                    latencies.append((now - began) * 1000)
+                    working -= not (now < stop and self._begin(agent))
+        return sorted(latencies)
+
+    def _begin(self, agent: int) -> bool:
+        turn = self._cycle(self._desk, agent)
+        self._await(agent, turn, time.perf_counter(), next(turn))
+        return True
+
+    def _await(self, agent: int, turn: Cycle, began: float, answer: "Future[Any]") -> None:
+        answer.add_done_callback(lambda done: self._answered.append((agent, turn, began, done)))
 
 
 def told(pace: Pace, beside: Pace | None = None) -> tuple[str, str]:

@@ -68,6 +68,7 @@ class Combiner(Generic[Request, Answer]):
     `serve` gets at most `BATCH_MAX` requests, no two with the same `key`, and answers each in order; an
     answer that is an exception is raised to its requester. `AGAIN` is no answer: the others of the batch get
     theirs, and the request is in the next batch. When `serve` itself raises, all of the batch get that.
+    `after_batch` is called when all of a batch have their answers.
     """
 
     def __init__(
@@ -75,9 +76,11 @@ class Combiner(Generic[Request, Answer]):
         serve: Callable[[Sequence[Request]], Sequence[Answer | Exception | Again]],
         key: Callable[[Request], Hashable],
         name: str,
+        after_batch: Callable[[], None] = lambda: None,
     ) -> None:
         self._serve = serve
         self._key = key
+        self._after_batch = after_batch
         self._waiting: deque[_Waiting[Request, Answer]] = deque()
         self._arrived = Condition()
         self._is_stopping = False
@@ -112,6 +115,7 @@ class Combiner(Generic[Request, Answer]):
             ]
             with self._arrived:
                 self._waiting.extendleft(reversed(again))
+            self._after_batch()
 
     def _answers(
         self, batch: Sequence[_Waiting[Request, Answer]]

@@ -50,8 +50,10 @@ COUNTING_PAUSE_SECONDS = 0.1
 class AssignmentDesk:
     """Hands each lead to exactly one agent and records what came of it. Close it, or use it with `with`.
 
-    `now` is the time to go by, None for the store's. Every method raises TransientError when the store does
-    not answer within seconds, and RefusedError or a kind of it for a request that cannot be met.
+    `now` is the time to go by, None for the store's. `after_batch` is called each time that requests which
+    were submitted have their answers, from the thread that has them. Every method raises TransientError when
+    the store does not answer within seconds, and RefusedError or a kind of it for a request that cannot be
+    met.
     """
 
     def __init__(
@@ -73,12 +75,16 @@ class AssignmentDesk:
         self._callbacks = Callbacks(store, self.gate, terms)
         self._routing = Routing(store, self.gate, terms)
         self._presence = Presence(store)
+        self.after_batch: Callable[[], None] = lambda: None
         self._in_the_way: list[Again] = []
         self._takes: Combiner[TakeRequest, Taken | NoWork] = Combiner(
-            self._serve_takes, lambda request: request.agent_id, "leadq-takes"
+            self._serve_takes, lambda request: request.agent_id, "leadq-takes", lambda: self.after_batch()
         )
         self._outcomes: Combiner[OutcomeRequest, Recorded] = Combiner(
-            self._serve_outcomes, lambda request: request.agent_id, "leadq-outcomes"
+            self._serve_outcomes,
+            lambda request: request.agent_id,
+            "leadq-outcomes",
+            lambda: self.after_batch(),
         )
 
     def __enter__(self) -> Self:

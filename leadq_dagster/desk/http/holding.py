@@ -1,6 +1,5 @@
 """What an agent does with a lead in hand: report the call, give it back, keep it longer."""
 
-import asyncio
 from datetime import timedelta
 from typing import Annotated
 
@@ -53,7 +52,7 @@ async def record_outcome(request: Request, assignment_id: AssignmentId) -> Respo
         talk_time_seconds=body.talk_time_seconds,
         notes=body.notes,
     )
-    recorded = await asyncio.wrap_future(service.desk.submit_outcome(reported))
+    recorded = await service.hand_over.wait_for(service.desk.submit_outcome(reported))
     service.meters.recorded(body.outcome)
     return as_json(
         {

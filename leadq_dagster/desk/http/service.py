@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from starlette.requests import Request
 
 from leadq_dagster.desk.desk import AssignmentDesk
+from leadq_dagster.desk.http.hand_over import HandOver
 from leadq_dagster.desk.http.identity import Tokens
 from leadq_dagster.desk.http.meters import Meters
 from leadq_dagster.store.agents import Identity
@@ -42,6 +43,8 @@ class Service:
 
     def __init__(self, desk: AssignmentDesk, differences: Callable[[], Sequence[str]]) -> None:
         self.desk = desk
+        self.hand_over = HandOver()
+        desk.after_batch = self.hand_over.bring
         self.tokens = Tokens(desk.store)
         self.meters = Meters()
         self.levels: Kept[Levels] = Kept(desk.levels, LEVELS_SECONDS)

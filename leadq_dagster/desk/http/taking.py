@@ -1,6 +1,5 @@
 """The next lead for an agent."""
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter
@@ -29,7 +28,7 @@ async def take_next_lead(request: Request) -> Response:
     agent = await service.identify(request)
     body = await read_body(request, TakeBody)
     asked = TakeRequest(agent.agent_id, request_id_of(request, body), body.queue)
-    answer = await asyncio.wrap_future(service.desk.submit_take(asked))
+    answer = await service.hand_over.wait_for(service.desk.submit_take(asked))
     service.meters.took(answer)
     return as_json(answer_of(answer))
 
