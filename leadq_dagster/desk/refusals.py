@@ -50,8 +50,11 @@ def demand_storable(agent_id: int, assignment_id: int | None, *texts: str | None
 
 
 def _is_storable(text: str) -> bool:
-    is_unicode = not any("\ud800" <= character <= "\udfff" for character in text)
-    return is_unicode and "\0" not in text and len(text) <= TEXT_CHARACTERS_MAX
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return "\0" not in text and len(text) <= TEXT_CHARACTERS_MAX
 
 
 def refusal_of_agent(agent_id: int, agent: Agent | None) -> LeadqError | None:

@@ -142,7 +142,7 @@ def claim_leads(
         "lease_expires_at": lease_expires_at,
         "not_called_from": not_called_from,
     }
-    return [_assignment(row[:-1]) for row in cursor.execute(SQL["claim_leads"], parameters)]
+    return Later(cursor, SQL["claim_leads"], parameters, _assignments)()
 
 
 def peek(
@@ -212,6 +212,10 @@ def _columns(askers: Sequence[Asker]) -> dict[str, Any]:
         "agent_ids": [asker.agent_id for asker in askers],
         "request_ids": [asker.request_id for asker in askers],
     }
+
+
+def _assignments(rows: Iterable[TupleRow]) -> list[Assignment]:
+    return [_assignment(columns) for *columns, _ in rows]
 
 
 def _assignment(columns: Sequence[Any]) -> Assignment:

@@ -83,12 +83,13 @@ class Store:
             store_errors(),
             self._pool.connection() as connection,
             connection.pipeline() if self._is_pipelined else nullcontext(),
-            connection.transaction(force_rollback=not keep),
             connection.cursor(row_factory=namedtuple_row) as cursor,
         ):
             if self._limit:
                 cursor.execute(SET_LIMITS, [self._limit, self._limit])
             yield cursor
+            # Within the pipeline: sent with the last statements, not after a round trip for them.
+            connection.commit() if keep else connection.rollback()
 
 
 def open_store(url: str, *, statement_timeout_seconds: int = 30, pool_size: int = 4) -> Store:

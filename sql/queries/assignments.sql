@@ -89,7 +89,7 @@ JOIN callbacks AS callback ON callback.id = taken.callback_id;
 -- first callable one: 100,000 of them cost 6 ms a claim. So the scores there are get walked one by one, a look
 -- into the index each, and within a score the cooling leads come after the callable ones.
 -- SKIP LOCKED passes over what others are taking at this moment; the lock is taken on the row as it is then,
--- so the status is looked at again. Joining by place and not `id IN (… LIMIT …)`: the latter may be run once a
+-- so the status is looked at again. Joined as a table and not `id IN (… LIMIT …)`: the latter may be run once a
 -- row, and then claims the whole queue.
 WITH RECURSIVE level (priority_score) AS (
     (
@@ -128,16 +128,17 @@ chosen AS MATERIALIZED (
 ),
 taken AS (
     UPDATE call_queue AS stay
-    SET status = 'assigned', assigned_to_agent_id = asker.agent_id, assigned_at = %(now)s,
+    SET status = 'assigned', assigned_to_agent_id = lead.agent_id, assigned_at = %(now)s,
         lease_expires_at = %(lease_expires_at)s, lease_token = lease_token + 1
     FROM (
-        SELECT id, row_number() OVER (ORDER BY priority_score, available_from, id) AS place FROM chosen
+        SELECT id, (%(agent_ids)s::bigint[])[place] AS agent_id, (%(request_ids)s::text[])[place] AS request_id
+        FROM (
+            SELECT id, row_number() OVER (ORDER BY priority_score, available_from, id) AS place FROM chosen
+        ) AS ordered
     ) AS lead
-    JOIN unnest(%(agent_ids)s::bigint[], %(request_ids)s::text[]) WITH ORDINALITY
-        AS asker (agent_id, request_id, place) USING (place)
     WHERE stay.id = lead.id
     RETURNING stay.id, stay.user_id, stay.queue_type, stay.queue_reason, stay.priority_score, stay.lease_token,
-        asker.agent_id, asker.request_id
+        lead.agent_id, lead.request_id
 ),
 assigned AS (
     INSERT INTO assignments (call_queue_id, agent_id, request_id, lease_token, priority_score,
