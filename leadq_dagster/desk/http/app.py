@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leadq_dagster.desk.desk import AssignmentDesk
-from leadq_dagster.desk.http import callbacks, explaining, health, holding, page, presence, taking
+from leadq_dagster.desk.http import callbacks, explaining, health, holding, page, presence, quick, taking
 from leadq_dagster.desk.http.contract import describe
 from leadq_dagster.desk.http.problems import ProblemError, invalid_fields, problem_of
 from leadq_dagster.desk.http.record import Recording, note_failure
@@ -48,6 +48,7 @@ def create_app(
     # The interactive pages load their scripts from elsewhere.
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.service = Service(desk, differences)
+    app.router.routes.extend(quick.ROUTES)
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = lambda: _described_once(app)  # type: ignore[method-assign]

@@ -65,4 +65,4 @@ def note_failure(error: LeadqError) -> None:
 
 def _template(scope: MutableMapping[str, Any]) -> str:
     route = scope.get("route")
-    return getattr(route, "path", NO_ROUTE)
+    return getattr(route, "path_format", NO_ROUTE)
