@@ -67,6 +67,11 @@ def fill(url: str, statements: str) -> None:
     with psycopg.connect(url) as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute(statements.encode())
+    tidy(url)
+
+
+def tidy(url: str) -> None:
+    """Clean away what is dead: what one run took away from the front is not to slow the next."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")

@@ -10,10 +10,11 @@ from typing import Any
 
 import psycopg
 
-from bench.backlog import AGENTS, EverybodyIsCallable, backlog, durable_server, fill
+from bench.backlog import AGENTS, EverybodyIsCallable, backlog, durable_server, fill, tidy
 from bench.pgbench import BARE, CLAIM, CLAIM_AND_COMPLETE, Pace, percentile, pgbench
 from bench.report import Row
 from leadq_dagster.desk.desk import AssignmentDesk
+from leadq_dagster.desk.garbage import look_seldom
 from leadq_dagster.desk.terms import DeskTerms, OutcomeRequest, Taken, TakeRequest
 from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.domain.queue_rule import QueueType
@@ -96,13 +97,15 @@ def take_and_report(desk: AssignmentDesk, agent: int) -> Cycle:
 
 
 def pace_of(url: str, agents: int, cycle: Callable[[AssignmentDesk, int], Cycle]) -> Pace:
-    """Agents in a closed loop, all of them moved by one thread, as pgbench moves its clients."""
+    """Agents in a closed loop on tidy tables, all moved by one thread, as pgbench moves its clients."""
+    tidy(url)
     with (
         open_direct_store(url) as store,
         AssignmentDesk(store, EverybodyIsCallable(), DeskTerms()) as desk,
     ):
         crowd = _Crowd(desk, cycle)
         crowd.work([1], 0)  # connected and planned: what is measured is the work
+        look_seldom()  # as the service does
         started = time.perf_counter()
         latencies = crowd.work(range(1, agents + 1), SECONDS)
         took = time.perf_counter() - started

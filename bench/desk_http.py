@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import sqlalchemy as sa
 
-from bench.backlog import backlog, durable_server, fill
+from bench.backlog import backlog, durable_server, fill, tidy
 from bench.desk import AT_ONCE, LARGE, told
 from bench.pgbench import BARE, CLAIM, CLAIM_AND_COMPLETE, Pace, percentile, pgbench
 from bench.report import Row
@@ -40,6 +40,7 @@ def measure(_: Servers) -> Iterator[Row]:
                 tokens.write_text("\n".join(_tokens(url, agents)))
                 claim = pgbench(url, CLAIM, agents)
                 both = pgbench(url, CLAIM_AND_COMPLETE, agents)
+                tidy(url)
                 ours = _load(tokens, port)
                 cycles = Pace(ours.per_second, ours.p50_ms, ours.p99_ms)
                 yield Row(f"HTTP, take + outcome, {agents} agents", *told(cycles, both))

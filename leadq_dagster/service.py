@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from leadq_dagster.databases import store_url
+from leadq_dagster.desk.garbage import look_seldom
 from leadq_dagster.desk.http.app import create_app
 from leadq_dagster.desk.http.meters import RACE
 from leadq_dagster.desk.http.record import note_failure
@@ -96,6 +97,7 @@ def app_by_settings() -> FastAPI:
         opened = stack.pop_all()
     app = create_app(desk, lambda: migrations.check(store_url(settings)), opened.close)
     _configure_logs(app.state.service.meters.lost_race)
+    look_seldom()
     return app
 
 

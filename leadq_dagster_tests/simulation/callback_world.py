@@ -28,12 +28,18 @@ DAY_BEGINS, DAY_ENDS = 8, 18
 KILLED, BOTH, STEPS = 0.04, 0.10, 0.004
 DAEMON_STOPS, DAEMON_STARTS = 0.004, 0.02
 SOURCE_FAILS, SOURCE_RECOVERS = 0.01, 0.2
+# Where another promised call of the user was cancelled at this look, with the stay, this one is the next look's.
 NOT_SHOWN_FOR_ROUTING = """
 SELECT callback.id, callback.call_after, callback.status, stay.id AS stay_id
 FROM callbacks AS callback
 LEFT JOIN call_queue AS stay ON stay.user_id = callback.user_id AND stay.status <> 'left'
 WHERE callback.status IN ('pending', 'accepted') AND callback.call_after <= %s
     AND (stay.id IS NULL OR (stay.status = 'pending' AND stay.callback_id IS NULL))
+    AND NOT EXISTS (
+        SELECT FROM queue_transitions AS transition
+        WHERE transition.user_id = callback.user_id AND transition.to_queue_type IS NULL
+            AND transition.happened_at = %s
+    )
 """
 TWICE_AT_ONCE = """
 SELECT callback_id FROM assignments WHERE ended_at IS NULL AND callback_id IS NOT NULL
@@ -204,7 +210,7 @@ class CallbackWorld:
 
     def check_after_routing(self) -> None:
         """What is near or overdue is in front or in hand, and with the preferred agent if they are free."""
-        lost = rows(self.work, NOT_SHOWN_FOR_ROUTING, self.now + 6 * MINUTE)
+        lost = rows(self.work, NOT_SHOWN_FOR_ROUTING, self.now + 6 * MINUTE, self.now)
         assert lost == [], lost
         # Whom silence has put offline learns it by the next request only.
         offline = {number for (number,) in rows(self.work, "SELECT id FROM agents WHERE status = 'offline'")}
