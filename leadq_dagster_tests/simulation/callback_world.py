@@ -28,7 +28,7 @@ DAY_BEGINS, DAY_ENDS = 8, 18
 KILLED, BOTH, STEPS = 0.04, 0.10, 0.004
 DAEMON_STOPS, DAEMON_STARTS = 0.004, 0.02
 SOURCE_FAILS, SOURCE_RECOVERS = 0.01, 0.2
-# Where another promised call of the user was cancelled at this look, with the stay, the next look has this one.
+# Where this look cancelled another promised call of the user, with the stay, the next look has this one.
 NOT_SHOWN_FOR_ROUTING = """
 SELECT callback.id, callback.call_after, callback.status, stay.id AS stay_id
 FROM callbacks AS callback
