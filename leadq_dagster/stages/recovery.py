@@ -57,7 +57,9 @@ def find_gaps(*, replica: Replica, store: Store, since: datetime, until: datetim
     for instants in _changed(replica, window):
         for stay, facts in _judged(replica, store, list(instants)):
             hour = window.nearest_hour(instants[stay.user_id])
-            if missing := _missing(stay, facts, hour.partition_key):
+            missing = _missing(stay, facts, hour.partition_key)
+            # The facts are of now: whoever converted after the window is no gap in it.
+            if missing and (missing.converted_at is None or missing.converted_at < until):
                 gaps[stay.stay_id] = missing
     return list(gaps.values())
 
