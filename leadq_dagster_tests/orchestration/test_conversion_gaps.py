@@ -91,6 +91,17 @@ def test_it_passes_again_once_the_partition_has_been_run(
 
 
 @on_postgresql
+def test_who_converts_after_the_hours_looked_at_is_not_missing_in_them(
+    definitions: Definitions, instance: DagsterInstance, waiting: Source
+) -> None:
+    """P35: created within those hours, the user is looked at, and shown as of now."""
+    waiting.sign_up(4, YESTERDAY.start)
+    assert run_hours(definitions, instance, jobs.NEW_USERS_DISCOVERY, YESTERDAY.start).success
+    waiting.sign(4, reach_of_check(datetime.now(UTC)).end)
+    assert by_asset(check(definitions, instance))[SIGNATURES].passed
+
+
+@on_postgresql
 def test_a_backfill_of_the_missing_partition_turns_the_check_green(
     definitions: Definitions, instance: DagsterInstance, waiting: Source
 ) -> None:
