@@ -134,7 +134,8 @@ class Callbacks:
 
         def snooze(cursor: Cursor[TupleRow], locked: Locked, moment: datetime) -> CallbackState:
             demand_own(request, locked)
-            call_after = moment + timedelta(minutes=minutes)
+            # Put off, it comes later: never before the promised time.
+            call_after = max(moment + timedelta(minutes=minutes), locked.callback.due_at)
             take_down(cursor, locked, EndReason.SNOOZED, call_after, moment)
             callbacks.snooze(cursor, locked.callback.id, call_after, moment)
             routing.notify(cursor, [(locked.callback.id, request.agent_id, Decision.SNOOZED)], moment)

@@ -48,12 +48,19 @@ def settle_callbacks(
     promised = [call.callback_id for call in calls if call.callback_id is not None]
     if not promised:
         return
+    stays = routing.lock_stays(cursor, sorted({call.user_id for call in calls if call.callback_id}))
     known = callbacks.lock(cursor, promised)
     closings, again = [], []
     for call in calls:
         callback = known.get(call.callback_id or 0)
         if callback is None:
             continue
+        # Who left the queue during the call may have been put in front again for it.
+        stay = stays.get(call.user_id)
+        if stay is not None and stay.id != call.stay_id and stay.callback_id == callback.id:
+            if stay.is_assigned:
+                continue
+            lower(cursor, stay, None, now)
         if call.outcome not in UNANSWERED:
             closings.append(Closing(callback.id, CallbackStatus.COMPLETED, call.outcome))
         elif callback.attempts < terms.callback_retries_max:

@@ -106,6 +106,9 @@ class Reporting:
         seen_at: datetime,
     ) -> None:
         """All that these reports do, in the caller's transaction; each gets its answer."""
+        # Before new promises: a call agreed for the very time of the one just made is a promise of its own.
+        in_time = [report.call for report in reports if not report.call.is_late]
+        settle_callbacks(cursor, in_time, self.terms, now)
         promised = callbacks.promise(
             cursor, promises_of([(report.request, report.held) for report in reports]), now
         )
@@ -121,7 +124,6 @@ class Reporting:
             self.terms.rules.version,
             now,
         )
-        settle_callbacks(cursor, [report.call for report in reports if report.counted], self.terms, now)
         going = {report.call.user_id: report.leaves for report in reports if report.leaves}
         if going:
             _let_go(cursor, going, leads, now, seen_at)

@@ -39,10 +39,10 @@ WHERE callback.id = ANY(%(callback_ids)s)
 ORDER BY callback.call_after, callback.id;
 
 -- name: select_crew
--- Who is at work, what they hold, and how many promised calls wait for them.
+-- Who is at work, whether they are busy (with a lead of ours, or by their own word), and how many promised calls wait for them.
 SELECT agent.id, agent.status = 'break' AS is_on_break,
     coalesce(agent.last_seen_at >= %(heard_since)s, false) AS is_heard,
-    EXISTS (
+    (agent.status = 'on_call' AND coalesce(agent.last_seen_at >= %(heard_since)s, false)) OR EXISTS (
         SELECT FROM call_queue AS held WHERE held.status = 'assigned' AND held.assigned_to_agent_id = agent.id
     ) AS is_holding,
     agent.status_since, agent.allowed_queues::text[] AS allowed_queues,
