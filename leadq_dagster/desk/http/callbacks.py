@@ -61,7 +61,7 @@ class SnoozeBody(AcceptBody):
     """Call later."""
 
     minutes: Annotated[int, Field(ge=1, le=SNOOZE_MINUTES_MAX)] = Field(
-        default=SNOOZE_MINUTES, description="From now."
+        default=SNOOZE_MINUTES, description="From now; not before the promised time."
     )
 
 
