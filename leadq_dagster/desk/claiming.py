@@ -84,10 +84,7 @@ class Claiming:
         now = batch.claim.now
         expires = now + self.terms.lease
         if batch.is_any_raised:
-            for place in list(batch.wanting):
-                served = batch.agent(place).queues
-                if got := assignments.claim_raised(batch.cursor, batch.askers[place], served, now, expires):
-                    batch.give(place, got)
+            self._hand_out_raised(batch, now, expires)
         for rank in range(len(QueueType)):
             for queue_type, places in batch.wanting_by_choice(rank).items():
                 place_of = {batch.askers[place]: place for place in places}
@@ -95,6 +92,17 @@ class Claiming:
                     batch.cursor, queue_type, list(place_of), now, expires, self.terms.rules.not_called_from
                 ):
                     batch.give(place_of[Asker(got.agent_id, got.request_id)], got)
+
+    def _hand_out_raised(self, batch: "_Batch", now: datetime, expires: datetime) -> None:
+        """One's own promised call comes before any lead, also where somebody has it locked at this moment."""
+        called = batch.raised_for()
+        for place in [place for place in batch.wanting if batch.agent(place).id in called]:
+            served = batch.agent(place).queues
+            if got := assignments.claim_raised(batch.cursor, batch.askers[place], served, now, expires):
+                batch.give(place, got)
+        left = batch.raised_for() if called else {}
+        for place in [place for place in batch.wanting if left.get(batch.agent(place).id)]:
+            batch.answer(place, Locked())
 
     def _say_no_work(self, batch: "_Batch", now: datetime | None) -> None:
         """Only where there is none: a lead that somebody else has locked at this moment is waited for."""
@@ -121,16 +129,11 @@ class Claiming:
         now, not_called_from = batch.claim.now, self.terms.rules.not_called_from
         asked = {each for place in batch.wanting for each in batch.choices(place)}
         queues = {each for each in asked if assignments.peek(batch.cursor, each, now, 1, not_called_from)}
+        raised = batch.raised_for() if batch.is_any_raised else {}
         return {
             place
             for place in batch.wanting
-            if not queues.isdisjoint(batch.choices(place))
-            or (
-                batch.is_any_raised
-                and assignments.is_any_raised_for(
-                    batch.cursor, batch.requests[place].agent_id, batch.agent(place).queues, now
-                )
-            )
+            if not queues.isdisjoint(batch.choices(place)) or batch.agent(place).id in raised
         }
 
 
@@ -184,9 +187,18 @@ class _Batch:
                 by_queue.setdefault(choices[rank], []).append(place)
         return by_queue
 
+    def raised_for(self) -> Mapping[int, bool]:
+        """Of the wanting agents those for whom a promised call waits, and whether it is their own."""
+        wanting = [self.agent(place).id for place in self.wanting]
+        return assignments.raised_for(self.cursor, wanting, self.claim.now)
+
     def give(self, place: int, got: Assignment) -> None:
-        self.claim.answers[place] = got
         self.claim.given.add(got.id)
+        self.answer(place, got)
+
+    def answer(self, place: int, answer: Any) -> None:
+        """What the request gets; it wants nothing more."""
+        self.claim.answers[place] = answer
         self.wanting.remove(place)
 
 

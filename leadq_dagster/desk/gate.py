@@ -8,7 +8,7 @@ from datetime import timedelta
 from threading import Thread
 from typing import Protocol
 
-from leadq_dagster.domain.errors import LeadqError
+from leadq_dagster.desk.log import unanswered
 from leadq_dagster.domain.lead import SourceLead
 from leadq_dagster.domain.queue_rule import KEEPS_A_PROMISE, QueueType, Reason, decide_queue
 
@@ -49,7 +49,8 @@ class Gate:
             return None
         try:
             leads = self._answered(user_ids)
-        except (LeadqError, TimeoutError):
+        except Exception as error:  # noqa: BLE001  whatever is wrong with the source, the desk goes on
+            unanswered(type(error).__name__)
             self.unanswered += 1
             self._closed_until = self.seconds() + RETRY_AFTER_SECONDS
             return None

@@ -18,3 +18,8 @@ def routing_failed(callback_id: int, why: str) -> None:
 def uncounted(why: str) -> None:
     """How everybody stands could not be counted; the last count is told for a while."""
     _log.warning("standings_uncounted", why=why)
+
+
+def unanswered(why: str) -> None:
+    """The source could not be asked about leads: a line `source_unanswered`; it is left alone for a while."""
+    _log.warning("source_unanswered", why=why)

@@ -129,7 +129,7 @@ def lower(cursor: Cursor[TupleRow], stay: LockedStay, not_before: datetime | Non
     """Take a waiting stay from the front: to the lead's own place, or, for a promised call only, out of the
     queue."""
     if stay.queue_reason != Reason.PROMISED_CALL:
-        routing.lower_stays(cursor, {stay.user_id: not_before})
+        routing.lower_stays(cursor, {stay.user_id: not_before}, now)
         return
     seen_at = queue.clock(cursor)
     queue.move_users(cursor, [queue.Move(stay.user_id, ENDED)], BY_PROMISE, now, seen_at=seen_at)

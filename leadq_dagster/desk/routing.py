@@ -105,11 +105,11 @@ class Routing:
         return sum((self._route(Look(look.now, look.seen_at, half), leads) for half in halves), Routed())
 
     def _together(self, look: Look, leads: dict[int, SourceLead] | None) -> Routed:
-        ids = [callback.id for callback in look.callbacks]
+        user_ids = [callback.user_id for callback in look.callbacks]
         with self.store.transaction() as cursor:
-            admitted = admit(
-                cursor, [callback.user_id for callback in look.callbacks], leads, look.now, look.seen_at
-            )
+            free = routing.lock_free_users(cursor, user_ids)
+            admitted = admit(cursor, free, leads, look.now, look.seen_at)
+            ids = [callback.id for callback in look.callbacks if callback.user_id in free]
             callbacks.lock(cursor, ids)
             due = routing.due_of(cursor, ids, look.now + REACH)
             crew = crew_at(cursor, self.terms, look.now)
@@ -130,7 +130,8 @@ class Routing:
             routing_failed(callback_id, "the source does not show the user")
         ended = len(routes) + len(barred) + len(lost)
         notified = sum(route.agent_id is not None for route in routes)
-        return Routed(len(ids), notified, len(routes), len(barred), len(ids) - ended, len(lost))
+        seen = len(look.callbacks)
+        return Routed(seen, notified, len(routes), len(barred), seen - ended, len(lost))
 
     def _failed(self, look: Look, error: Exception) -> Routed:
         [callback] = look.callbacks

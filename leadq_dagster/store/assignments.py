@@ -163,12 +163,10 @@ def postpone(cursor: Cursor[TupleRow], user_ids: Sequence[int], available_from: 
     cursor.execute(SQL["postpone_stays"], {"user_ids": list(user_ids), "available_from": available_from})
 
 
-def is_any_raised_for(
-    cursor: Cursor[TupleRow], agent_id: int, queues: Sequence[QueueType], now: datetime
-) -> bool:
-    """Whether a promised call waits that this agent could be given."""
-    parameters = {"agent_id": agent_id, "queue_types": list(queues), "now": now}
-    return cursor.execute(SQL["select_raised_for"], parameters).fetchone() is not None
+def raised_for(cursor: Cursor[TupleRow], agent_ids: Iterable[int], now: datetime) -> dict[int, bool]:
+    """Of these agents those for whom a promised call waits, and whether it is reserved for them."""
+    parameters = {"agent_ids": list(agent_ids), "now": now}
+    return dict(cursor.execute(SQL["select_raised_for"], parameters).fetchall())
 
 
 def mark_unvalidated(cursor: Cursor[TupleRow], assignment_ids: Sequence[int], reason: str) -> None:

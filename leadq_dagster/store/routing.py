@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
@@ -68,6 +68,17 @@ def lock_users(cursor: Cursor[TupleRow], user_ids: Iterable[int]) -> dict[int, L
     return {row[0]: LockedUser(row[0], row[2]) for row in rows}
 
 
+def lock_free_users(cursor: Cursor[TupleRow], user_ids: Iterable[int]) -> set[int]:
+    """Of these users those at whom nobody else is at work, locked with their live stays; waits for nobody."""
+
+    def users(statement: LiteralString, among: Iterable[int]) -> set[int]:
+        return {user_id for (user_id,) in cursor.execute(statement, {"user_ids": list(among)})}
+
+    free = users(SQL["lock_users_free"], user_ids)
+    locked = users(SQL["lock_stays_free"], free)
+    return free - (users(SQL["select_users_with_stay"], free) - locked)
+
+
 def lock_stays(cursor: Cursor[TupleRow], user_ids: Iterable[int]) -> dict[int, LockedStay]:
     """The live stays of these users by user, locked after the users are."""
     rows = cursor.execute(SQL["lock_stays"], {"user_ids": list(user_ids)})
@@ -92,10 +103,10 @@ def raise_stays(cursor: Cursor[TupleRow], routes: Sequence[Route], now: datetime
     notify(cursor, [(route.callback.id, route.agent_id, route.decision) for route in routes], now)
 
 
-def lower_stays(cursor: Cursor[TupleRow], not_before: Mapping[int, datetime | None]) -> None:
+def lower_stays(cursor: Cursor[TupleRow], not_before: Mapping[int, datetime | None], now: datetime) -> None:
     """Give the raised stays of these users back their own place, callable not before that time if one is
     given."""
-    columns = {"user_ids": list(not_before), "not_befores": list(not_before.values())}
+    columns = {"user_ids": list(not_before), "not_befores": list(not_before.values()), "now": now}
     cursor.execute(SQL["lower_stays"], columns)
 
 

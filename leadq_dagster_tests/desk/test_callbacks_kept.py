@@ -2,10 +2,20 @@
 
 import pytest
 
+from leadq_dagster.desk.terms import NoWork
 from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.store.agents import AgentStatus
 from leadq_dagster_tests.desk.at_work import AtWork
-from leadq_dagster_tests.desk.promising import MINUTE, accept, here, promised, reserved_for, snooze, standing
+from leadq_dagster_tests.desk.promising import (
+    MINUTE,
+    accept,
+    cancel,
+    here,
+    promised,
+    reserved_for,
+    snooze,
+    standing,
+)
 
 
 @pytest.mark.parametrize("is_raised_again", [False, True])
@@ -81,3 +91,80 @@ def test_who_says_that_they_are_on_a_call_is_not_free(work: AtWork) -> None:
     callback = promised(work, 1, 5, inbound)
     work.desk.route_callbacks()
     assert reserved_for(work, callback) == other
+
+
+@pytest.mark.parametrize("how", ["routed", "accepted"])
+def test_whoever_is_on_the_phone_is_promised_to_nobody_else_until_the_lease_ends(
+    work: AtWork, how: str
+) -> None:
+    """P27: the user signs during the promised call, and leaves the queue; the call goes on."""
+    first, second = here(work), here(work)
+    work.lead(1)
+    callback = promised(work, 1, 1, first)
+    work.desk.route_callbacks()
+    work.clock.advance(minutes=1)
+    taken = work.taken(first)
+    work.sign(1)
+    work.judge(1)
+    if how == "routed":
+        work.desk.route_callbacks()
+    else:
+        accept(work, second, callback)
+
+    assert isinstance(work.take(second), NoWork)
+
+    work.clock.now = taken.assignment.lease_expires_at  # not a word of the first
+    assert work.taken(second).assignment.callback_id == callback
+
+
+def test_put_off_by_another_it_is_still_not_called_during_the_call(work: AtWork) -> None:
+    """P27: taken from the front, a lead does not come before the call ends either."""
+    first, second = here(work), here(work)
+    work.lead(1)
+    callback = promised(work, 1, 1, first)
+    work.desk.route_callbacks()
+    work.clock.advance(minutes=1)
+    taken = work.taken(first)
+    work.appear_owing(1)  # signs, and owes: queued elsewhere
+    work.judge(1)
+    accept(work, second, callback)
+    cancel(work, second, callback)
+
+    assert isinstance(work.take(second), NoWork)
+
+    work.clock.now = taken.assignment.lease_expires_at
+    assert work.taken(second).assignment.user_id == 1
+
+
+@pytest.mark.parametrize("is_reported", [False, True])
+def test_who_is_queued_elsewhere_during_a_call_is_no_lead_until_it_ends(
+    work: AtWork, is_reported: bool
+) -> None:
+    """P15: a user signs during the call and owes a document: a lead of another queue, and on the phone."""
+    first, second = here(work), here(work)
+    work.lead(1)
+    taken = work.taken(first)
+    work.appear_owing(1)
+    work.judge(1)
+
+    assert isinstance(work.take(second), NoWork)
+
+    if is_reported:
+        work.outcome(taken, Outcome.COMPLETED_FORM)
+        work.judge(1)
+    work.clock.now = taken.assignment.lease_expires_at
+    assert work.taken(second).assignment.user_id == 1
+
+
+def test_once_the_call_is_reported_the_next_promise_waits_for_nothing(work: AtWork) -> None:
+    """P26: agreed on in that very call, for two minutes later."""
+    agent = here(work)
+    work.lead(1)
+    taken = work.taken(agent)
+    work.sign(1)
+    work.judge(1)
+    work.outcome(taken, Outcome.CALL_BACK, callback_at=work.clock.now + 2 * MINUTE)
+    work.desk.route_callbacks()
+    work.clock.advance(minutes=2)
+    assert work.clock.now < taken.assignment.lease_expires_at
+    assert work.taken(agent).assignment.user_id == 1

@@ -6,14 +6,17 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import psycopg
+import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from leadq_dagster.desk.claiming import Locked
+from leadq_dagster.desk.routing import Routed
 from leadq_dagster.desk.terms import NoWork, Taken, TakeRequest
 from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster_tests.desk.at_work import AtWork
+from leadq_dagster_tests.desk.promising import here, promised, raised, reserved_for
 from leadq_dagster_tests.store.waiting import wait_until
 
 LOCK = b"SELECT id FROM call_queue WHERE user_id = %s AND status <> 'left' FOR NO KEY UPDATE"
@@ -60,6 +63,40 @@ def test_a_locked_lead_in_front_is_passed_over_and_comes_next(work: AtWork) -> N
     with locking(work, 1):
         assert work.taken(agents[0]).assignment.user_id == 2
     assert [work.taken(agent).assignment.user_id for agent in agents[1:]] == [1, 3]
+
+
+def test_one_s_own_promised_call_comes_before_any_lead_also_while_it_is_locked(work: AtWork) -> None:
+    """P27: it is waited for. Others, whose call it is not, are given their leads."""
+    agent, other_agent = here(work), here(work)
+    for user_id in (1, 2, 3):
+        work.lead(user_id)
+    callback = promised(work, 3, 1, agent)
+    work.desk.route_callbacks()
+    work.clock.advance(minutes=1)
+    with locking(work, 3) as door:
+        requests = [TakeRequest(agent, "a"), TakeRequest(other_agent, "b")]
+        claim = work.desk._taking.claiming.claim(requests, work.clock.now)
+        assert isinstance(claim.answers[0], Locked)
+        assert claim.answers[1].user_id == 1
+        door.rollback()
+    assert work.taken(agent, "a").assignment.callback_id == callback
+
+
+@pytest.mark.parametrize("locked", ["user", "stay"])
+def test_whom_somebody_holds_for_long_holds_up_nobody_else_s_call(work: AtWork, locked: str) -> None:
+    """P30: the look waits for nobody; the next minute's has who was left out."""
+    agent = here(work)
+    for user_id in (1, 2, 3):
+        work.lead(user_id)
+    callbacks = [promised(work, user_id, 5) for user_id in (1, 2, 3)]
+    with psycopg.connect(work.store_url) as other:
+        table = "user_call_scores" if locked == "user" else "call_queue"
+        other.execute(f"SELECT FROM {table} WHERE user_id = 2 FOR UPDATE".encode())
+        routed = work.desk.route_callbacks()
+    assert routed == Routed(processed=3, notified=2, routed=2, postponed=1)
+    assert [raised(work, callback) is not None for callback in callbacks] == [True, False, True]
+    assert work.desk.route_callbacks().routed == 1
+    assert reserved_for(work, callbacks[1]) == agent
 
 
 def test_leads_that_lapsed_are_returned_in_the_order_of_the_users(work: AtWork) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -10,9 +11,11 @@ from datetime import timedelta
 import psycopg
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from leadq_dagster.desk.terms import NoWork, TakeRequest
 from leadq_dagster.domain.errors import TransientError
+from leadq_dagster.domain.lead import SourceLead
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster_tests.desk.at_work import TERMS, AtWork, at_work, fresh_work
 from leadq_dagster_tests.servers.running import Servers
@@ -179,6 +182,21 @@ def test_a_source_that_hangs_holds_nobody_up_for_longer_than_its_patience(server
         assert lasted < 10
         assert work.desk.gate.unanswered >= 2
         wait_until(lambda: work.taken(agents[1]).is_validated)
+
+
+def test_a_source_that_answers_nonsense_is_one_that_did_not_answer(work: AtWork) -> None:
+    """P21, P30: whatever breaks in reading it, leads are handed out, and a line says so."""
+
+    class Nonsense:
+        def read_leads(self, user_ids: Sequence[int]) -> list[SourceLead]:
+            raise ValueError("no such date")
+
+    agent = work.agent()
+    work.lead(1)
+    work.desk.gate.source = Nonsense()
+    with capture_logs() as lines:
+        assert not work.taken(agent).is_validated
+    assert [(line["event"], line["why"]) for line in lines] == [("source_unanswered", "ValueError")]
 
 
 def test_standings_that_cannot_be_counted_cost_nobody_a_lead(work: AtWork) -> None:

@@ -14,7 +14,7 @@ from leadq_dagster.store.agents import AgentStatus
 from leadq_dagster_tests.desk.at_work import AtWork
 
 MINUTE = timedelta(minutes=1)
-Where = Literal["away", "here", "break", "vanished"]
+Where = Literal["away", "here", "break", "on a call", "vanished"]
 
 # How calls end, with how often.
 OUTCOMES = {
@@ -27,8 +27,14 @@ OUTCOMES = {
     Outcome.NO_CLAIM: 0.01,
 }
 # What an agent who is here and idle may do instead of asking for work.
-GOES = {"break": 0.03, "away": 0.02, "vanished": 0.02}
+GOES: dict[Where, float] = {"break": 0.03, "on a call": 0.02, "away": 0.02, "vanished": 0.02}
 PROMISES, ACCEPTS, SNOOZES, CANCELS = 0.04, 0.10, 0.08, 0.02
+# What they tell the desk when they go; who vanishes says nothing.
+SAID: dict[Where, AgentStatus] = {
+    "break": AgentStatus.BREAK,
+    "on a call": AgentStatus.ON_CALL,
+    "away": AgentStatus.OFFLINE,
+}
 RELEASES, VANISHES, SNOOZES_IN_HAND = 0.06, 0.05, 0.10
 COMES, COMES_BACK = 0.08, 0.15
 
@@ -45,9 +51,12 @@ class Promises:
 
     made: dict[int, int] = field(default_factory=dict)
 
-    def note(self, callback_id: int | None, user_id: int) -> None:
+    def note(self, work: AtWork, callback_id: int | None, user_id: int) -> None:
+        """A call was promised; promised before, it is the same callback only while that one is open."""
         if callback_id is not None:
             assert self.made.setdefault(callback_id, user_id) == user_id
+            [(status,)] = rows(work, "SELECT status FROM callbacks WHERE id = %s", callback_id)
+            assert status in ("pending", "accepted"), (callback_id, status)
 
 
 @dataclass
@@ -71,17 +80,26 @@ class SimulatedAgent:
     @property
     def is_free(self) -> bool:
         """Whether the agent could take a call, by their own account."""
+        return self.where == "here" and self.held is None and self.was_heard
+
+    @property
+    def is_thought_free(self) -> bool:
+        """Whether the desk may think so: of who vanished it learns by their silence; leases end."""
+        is_on_lease = self.held is not None and self.held.assignment.lease_expires_at > self.now
+        return self.where in ("here", "vanished") and not is_on_lease and self.was_heard
+
+    @property
+    def was_heard(self) -> bool:
         silence = self.work.desk.terms.agent_silence
-        return (
-            self.where == "here"
-            and self.held is None
-            and self.heard_at is not None
-            and self.heard_at >= self.now - silence
-        )
+        return self.heard_at is not None and self.heard_at >= self.now - silence
+
+    def is_calling(self, latest: datetime) -> bool:
+        """Whether the agent is on the phone with a user, and the lease holds by any clock there was."""
+        return self.held is not None and self.held.assignment.lease_expires_at > latest
 
     def act(self, *, is_promising: bool) -> None:
         """One minute of this agent."""
-        if self.where in ("away", "break", "vanished"):
+        if self.where != "here":
             if self.rng.random() < (COMES if self.where == "away" else COMES_BACK):
                 self.come()
         elif self.held is not None:
@@ -98,15 +116,13 @@ class SimulatedAgent:
     def go(self, where: Where) -> None:
         self.where = where
         self.counted[f"went {where}"] += 1
-        if where == "break":
-            self.work.desk.set_status(self.agent_id, AgentStatus.BREAK)
-        elif where == "away":
-            self.work.desk.set_status(self.agent_id, AgentStatus.OFFLINE)
+        if where in SAID:
+            self.work.desk.set_status(self.agent_id, SAID[where])
 
     def idle(self, *, is_promising: bool) -> None:
         for where, share in GOES.items():
             if self.rng.random() < share:
-                self.go(where)  # type: ignore[arg-type]
+                self.go(where)
                 return
         if is_promising and self.rng.random() < PROMISES:
             self.promise()
@@ -125,7 +141,9 @@ class SimulatedAgent:
             self.expect_none_was_due()
         else:
             [(status, call_after)] = rows(
-                self.work, "SELECT status, call_after FROM callbacks WHERE id = %s", callback_id
+                self.work,
+                "SELECT status, greatest(due_at, call_after) FROM callbacks WHERE id = %s",
+                callback_id,
             )
             assert status in ("pending", "accepted"), (callback_id, status)
             near = timedelta(minutes=10) if status == "accepted" else timedelta(0)
@@ -169,6 +187,7 @@ class SimulatedAgent:
         if self.held.assignment.callback_id is not None and self.rng.random() < SNOOZES_IN_HAND:
             self.snooze(self.held.assignment.callback_id)
             self.held = None
+            self.say_available()
             return
         if self.now >= self.until:
             self.report(is_promising=is_promising)
@@ -184,7 +203,7 @@ class SimulatedAgent:
         told = self.attempt(lambda: self.work.outcome(held, outcome, **agreed))
         self.heard_at = self.now
         if told is not None:
-            self.promises.note(told.callback_id, held.assignment.user_id)  # type: ignore[attr-defined]
+            self.promises.note(self.work, told.callback_id, held.assignment.user_id)  # type: ignore[attr-defined]
 
     def some_time(self) -> datetime:
         """A time in the next hour and a half, often the same for several."""
@@ -199,7 +218,7 @@ class SimulatedAgent:
         told = self.attempt(lambda: self.work.desk.promise_callback(request))
         self.heard_at = self.now
         if told is not None:
-            self.promises.note(told.callback_id, user_id)  # type: ignore[attr-defined]
+            self.promises.note(self.work, told.callback_id, user_id)  # type: ignore[attr-defined]
 
     def look_at_pending(self) -> None:
         for pending in self.work.desk.pending_callbacks(self.agent_id):
@@ -223,6 +242,10 @@ class SimulatedAgent:
         minutes = self.rng.choice((1, 5, 20, 60))
         self.attempt(lambda: self.work.desk.snooze_callback(about, minutes))
 
+    def say_available(self) -> None:
+        """Whose lead left the queue during the call is on that call for the desk until they say otherwise."""
+        self.work.desk.set_status(self.agent_id, AgentStatus.AVAILABLE)
+
     def attempt(self, ask: "object") -> "object | None":
         """Ask the desk; a refusal is an answer, too."""
         try:
@@ -230,4 +253,5 @@ class SimulatedAgent:
             return ask()  # type: ignore[operator,no-any-return]
         except (ConflictError, ForbiddenError, NotFoundError) as refusal:
             self.counted[f"refused: {type(refusal).__name__}"] += 1
+            self.say_available()
             return None

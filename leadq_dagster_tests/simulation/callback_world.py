@@ -18,7 +18,7 @@ import structlog
 
 from leadq_dagster.desk.routing import Routing, first_due
 from leadq_dagster.domain.errors import TransientError
-from leadq_dagster_tests.desk.at_work import AtWork, at_work, fresh_work
+from leadq_dagster_tests.desk.at_work import TEN, AtWork, at_work, fresh_work
 from leadq_dagster_tests.servers.running import Servers, start_servers
 from leadq_dagster_tests.simulation.callback_agents import MINUTE, Promises, SimulatedAgent, rows
 from leadq_dagster_tests.stages.failing import Countdown, CutStore, KilledError, all_at_once
@@ -51,7 +51,7 @@ WHERE stay.status <> 'left'
     AND (callback.status NOT IN ('pending', 'accepted') OR callback.user_id <> stay.user_id)
 """
 WAITING = """
-SELECT callback.id, callback.preferred_agent_id, stay.reserved_for_agent_id
+SELECT callback.id, callback.preferred_agent_id, stay.reserved_for_agent_id, callback.call_after
 FROM call_queue AS stay JOIN callbacks AS callback ON callback.id = stay.callback_id
 WHERE stay.status = 'pending' AND callback.status = 'pending' AND callback.call_after <= %s
 """
@@ -83,6 +83,7 @@ class CallbackWorld:
     is_daemon_up: bool = True
     users: int = 0
     ever_barred: set[int] = field(default_factory=set)
+    latest: datetime = TEN
     source_down: ExitStack | None = None
 
     @property
@@ -129,6 +130,7 @@ class CallbackWorld:
             self.work.clock.now += step * MINUTE
         self.work.clock.now += (30 if is_night else 1) * MINUTE
         self.twin.clock.now = self.now
+        self.latest = max(self.latest, self.now)
 
     def something_happens(self) -> None:
         """At the source, and to the daemon."""
@@ -207,6 +209,10 @@ class CallbackWorld:
     def check_always(self) -> None:
         assert rows(self.work, TWICE_AT_ONCE) == []
         assert rows(self.work, FRONT_OF_NOTHING) == []
+        # By the agents' own account: the store may say that a call is over which is not.
+        calling = [agent for agent in self.agents if agent.is_calling(self.latest)]
+        called = Counter(agent.held.assignment.user_id for agent in calling if agent.held)
+        assert max(called.values(), default=1) == 1, [(agent.agent_id, agent.held) for agent in calling]
 
     def check_after_routing(self) -> None:
         """What is near or overdue is in front or in hand, and with the preferred agent if they are free."""
@@ -215,7 +221,8 @@ class CallbackWorld:
         # Whom silence has put offline learns it by the next request only.
         offline = {number for (number,) in rows(self.work, "SELECT id FROM agents WHERE status = 'offline'")}
         free = {agent.agent_id for agent in self.agents if agent.is_free} - offline
-        for callback_id, preferred, reserved in rows(self.work, WAITING, self.now + 6 * MINUTE):
+        thought_free = {agent.agent_id for agent in self.agents if agent.is_thought_free}
+        for callback_id, preferred, reserved, call_after in rows(self.work, WAITING, self.now + 6 * MINUTE):
             if preferred in free:
                 assert reserved == preferred, (callback_id, preferred, reserved, self.now)
                 self.counted["preferred got theirs"] += 1
@@ -223,6 +230,7 @@ class CallbackWorld:
                 assert not free, (callback_id, free)
                 self.counted["waited for anybody"] += 1
             else:
+                assert reserved in thought_free or call_after > self.now or not free, (callback_id, reserved)
                 self.counted["for another who was free"] += 1
 
     def settle(self) -> None:

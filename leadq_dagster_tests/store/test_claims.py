@@ -227,9 +227,7 @@ def test_a_reserved_call_is_nobody_elses(three: Store, plain: Connection[TupleRo
     raise_lead(plain, 1, agent=1)
     assert raised(three, 2) is None
     with three.transaction() as cursor:
-        every = list(QueueType)
-        assert not assignments.is_any_raised_for(cursor, 2, every, TEN)
-        assert assignments.is_any_raised_for(cursor, 1, [QueueType.OUTSTANDING_REQUESTS], TEN)
+        assert assignments.raised_for(cursor, [1, 2], TEN) == {1: True}
     assert raised(three, 1, QueueType.OUTSTANDING_REQUESTS) == 1
 
 

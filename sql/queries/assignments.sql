@@ -192,15 +192,27 @@ CROSS JOIN LATERAL (
 LIMIT %(leads_max)s;
 
 -- name: select_raised_for
--- A promised call that claim_raised would take but for somebody's lock.
-SELECT id
-FROM call_queue
-WHERE status = 'pending' AND callback_id IS NOT NULL AND available_from <= %(now)s
-    AND (
-        reserved_for_agent_id = %(agent_id)s
-        OR (reserved_for_agent_id IS NULL AND queue_type = ANY(%(queue_types)s::text[]))
-    )
-LIMIT 1;
+-- Of these agents those for whom a promised call waits that claim_raised would take, but for somebody's lock, and
+-- whether one is reserved for them. In order and only the first, so that each is one look into the index.
+SELECT agent.id, reserved.id IS NOT NULL AS is_reserved
+FROM agents AS agent
+LEFT JOIN LATERAL (
+    SELECT id
+    FROM call_queue
+    WHERE status = 'pending' AND callback_id IS NOT NULL AND available_from <= %(now)s
+        AND reserved_for_agent_id = agent.id
+    ORDER BY priority_score, available_from, id
+    LIMIT 1
+) AS reserved ON true
+LEFT JOIN LATERAL (
+    SELECT id
+    FROM call_queue
+    WHERE status = 'pending' AND callback_id IS NOT NULL AND available_from <= %(now)s
+        AND reserved_for_agent_id IS NULL AND queue_type = ANY(agent.allowed_queues)
+    ORDER BY priority_score, available_from, id
+    LIMIT 1
+) AS open_to_all ON reserved.id IS NULL
+WHERE agent.id = ANY(%(agent_ids)s) AND (reserved.id IS NOT NULL OR open_to_all.id IS NOT NULL);
 
 -- name: postpone_stays
 -- Nobody has these leads, and they are not to be handed out before then. Whom others are handling is left to them.

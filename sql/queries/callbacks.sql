@@ -56,7 +56,7 @@ WHERE id = %(callback_id)s;
 WITH raised AS (
     UPDATE call_queue
     SET callback_id = %(callback_id)s, priority_score = -2000, reserved_for_agent_id = %(agent_id)s,
-        available_from = %(now)s
+        available_from = greatest(%(now)s, called_until(user_id, %(now)s))
     WHERE id = %(stay_id)s AND status = 'pending'
     RETURNING queue_type
 )

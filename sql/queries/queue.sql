@@ -58,9 +58,10 @@ WHERE stay.user_id = adopted.user_id AND stay.status <> 'left' AND stay.queue_re
 
 -- name: open_stays
 -- A new stay does not end a cool-down: whoever asked not to be called for a month is not called by leaving
--- the queue and coming back.
+-- the queue and coming back. Nor does it end a call: whoever is on the phone is not called by a second agent.
 INSERT INTO call_queue (user_id, queue_type, queue_reason, entered_at, available_from)
-SELECT user_id, to_queue, reason, %(now)s, greatest(%(now)s, score.next_call_after)
+SELECT user_id, to_queue, reason, %(now)s,
+    greatest(%(now)s, score.next_call_after, called_until(user_id, %(now)s))
 FROM unnest(%(user_ids)s::bigint[], %(to_queues)s::text[], %(reasons)s::text[]) AS moving (user_id, to_queue, reason)
 JOIN user_call_scores AS score USING (user_id)
 WHERE to_queue IS NOT NULL

@@ -28,7 +28,7 @@ WITH kept_up AS MATERIALIZED (
 )
 UPDATE call_queue AS stay
 SET callback_id = NULL, reserved_for_agent_id = NULL, priority_score = kept_up.current_score,
-    available_from = kept_up.next_call_after
+    available_from = greatest(kept_up.next_call_after, stay.available_from)
 FROM kept_up
 WHERE stay.id = kept_up.id
 RETURNING stay.user_id;

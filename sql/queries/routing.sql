@@ -63,6 +63,25 @@ WHERE score.user_id = ANY(%(user_ids)s)
 ORDER BY score.user_id
 FOR NO KEY UPDATE;
 
+-- name: lock_users_free
+-- Of these users those whom nobody else is at work on, nor on their live stay: what somebody holds for long is looked
+-- at the next minute, and holds up nobody else's call.
+SELECT score.user_id
+FROM user_call_scores AS score
+WHERE score.user_id = ANY(%(user_ids)s)
+ORDER BY score.user_id
+FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: lock_stays_free
+SELECT stay.user_id
+FROM call_queue AS stay
+WHERE stay.user_id = ANY(%(user_ids)s) AND stay.status <> 'left'
+ORDER BY stay.user_id
+FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: select_users_with_stay
+SELECT user_id FROM call_queue WHERE user_id = ANY(%(user_ids)s) AND status <> 'left';
+
 -- name: lock_stays
 SELECT stay.id, stay.user_id, stay.queue_type, stay.status = 'assigned' AS is_assigned, stay.assigned_to_agent_id,
     stay.callback_id, stay.reserved_for_agent_id, stay.queue_reason,
@@ -79,11 +98,11 @@ FOR NO KEY UPDATE OF stay;
 
 -- name: raise_stays
 -- In front of the queue, for an agent or for nobody yet. Who is in front already may have to wait longer: given back,
--- a call does not come straight again.
+-- a call does not come straight again. And whoever is on the phone is not called by a second agent.
 UPDATE call_queue AS stay
 SET available_from = CASE
         WHEN stay.callback_id = raised.callback_id THEN greatest(stay.available_from, raised.available_from)
-        ELSE raised.available_from
+        ELSE greatest(raised.available_from, called_until(stay.user_id, %(now)s))
     END,
     callback_id = raised.callback_id, priority_score = raised.priority_score,
     reserved_for_agent_id = raised.agent_id
@@ -97,7 +116,9 @@ WHERE stay.id = raised.stay_id AND stay.status = 'pending';
 -- Back to the lead's own place, and not to be called before a given time, if there is one.
 UPDATE call_queue AS stay
 SET callback_id = NULL, reserved_for_agent_id = NULL, priority_score = score.current_score,
-    available_from = greatest(score.next_call_after, lowered.not_before)
+    available_from = greatest(
+        score.next_call_after, lowered.not_before, called_until(lowered.user_id, %(now)s)
+    )
 FROM unnest(%(user_ids)s::bigint[], %(not_befores)s::timestamptz[]) AS lowered (user_id, not_before)
 JOIN user_call_scores AS score USING (user_id)
 WHERE stay.user_id = lowered.user_id AND stay.status = 'pending' AND stay.callback_id IS NOT NULL;
