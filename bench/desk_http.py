@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,27 +31,69 @@ EVERYBODY = (
 )
 
 
+# Who takes only is freed of the lead aside, and needs no report: agents enough that somebody always is free.
+AGENTS_OF_A_CONNECTION = 10
+FREED_EVERY_SECONDS = 0.05
+FREE = b"""
+WITH freed AS (
+    UPDATE call_queue
+    SET status = 'pending', available_from = 'infinity', assigned_to_agent_id = NULL, assigned_at = NULL,
+        lease_expires_at = NULL
+    WHERE status = 'assigned'
+    RETURNING id, lease_token
+)
+UPDATE assignments SET ended_at = clock_timestamp(), end_reason = 'released'
+FROM freed
+WHERE assignments.call_queue_id = freed.id AND assignments.lease_token = freed.lease_token
+"""
+
+
 def measure(_: Servers) -> Iterator[Row]:
-    """Takes a second through HTTP, each validated at a replica, of agents who also report each call."""
+    """Leads through HTTP, each validated at a replica: taken only, and taken and reported."""
     with durable_server() as server, backlog(server, LARGE) as url, _replica(server, LARGE) as replica:
         fill(url, BARE)
-        with tempfile.TemporaryDirectory() as folder, _service(url, replica) as port:
-            for agents in AT_ONCE:
-                tokens = Path(folder) / f"{agents}"
-                tokens.write_text("\n".join(_tokens(url, agents)))
-                claim = pgbench(url, CLAIM, agents)
-                both = pgbench(url, CLAIM_AND_COMPLETE, agents)
-                tidy(url)
-                ours = _load(tokens, port)
-                cycles = Pace(ours.per_second, ours.p50_ms, ours.p99_ms)
-                yield Row(f"HTTP, take + outcome, {agents} agents", *told(cycles, both))
-                requests = 2 * ours.per_second
-                remark = f"ratio {requests / claim.per_second:.2f} to pgbench's bare claim"
-                yield Row(f"HTTP requests, {agents} agents", f"{requests:,.0f}/s", remark)
+        with tempfile.TemporaryDirectory() as folder:
+            for processes in (1, 2):
+                with _service(url, replica, processes) as port:
+                    for agents in AT_ONCE:
+                        yield from _beside_pgbench(url, Path(folder) / "tokens", port, agents, processes)
 
 
-def _load(tokens: Path, port: int) -> Pace:
-    command = [sys.executable, "-m", "bench.http_load", str(tokens), str(port), str(SECONDS)]
+def _beside_pgbench(url: str, tokens: Path, port: int, agents: int, processes: int) -> Iterator[Row]:
+    title = f"{agents} agents, {processes} processes"
+    bare = pgbench(url, CLAIM, agents)
+    tokens.write_text("\n".join(_tokens(url, agents * AGENTS_OF_A_CONNECTION)))
+    tidy(url)
+    with _freeing(url):
+        yield Row(f"HTTP, take, {title}", *told(_load(tokens, port, agents), bare))
+    bare = pgbench(url, CLAIM_AND_COMPLETE, agents)
+    tokens.write_text("\n".join(_tokens(url, agents)))
+    tidy(url)
+    yield Row(f"HTTP, take + outcome, {title}", *told(_load(tokens, port, agents), bare))
+
+
+@contextmanager
+def _freeing(url: str) -> Iterator[None]:
+    """Whoever has a lead is freed of it, again and again: by the server's own work, on the same machine."""
+    is_over = threading.Event()
+
+    def free() -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            while not is_over.wait(FREED_EVERY_SECONDS):
+                connection.execute(FREE)
+            connection.execute(FREE)
+
+    freeing = threading.Thread(target=free)
+    freeing.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        freeing.join()
+
+
+def _load(tokens: Path, port: int, agents: int) -> Pace:
+    command = [sys.executable, "-m", "bench.http_load", str(tokens), str(port), str(agents), str(SECONDS)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT)
     answer = json.loads(ran.stdout)
     takes = answer["takes_ms"]
@@ -82,10 +125,11 @@ def _replica(server: EmbeddedPostgres, leads: int) -> Iterator[str]:
 
 
 @contextmanager
-def _service(url: str, replica: str) -> Iterator[int]:
-    """The port of `leadq serve` in a process of its own."""
+def _service(url: str, replica: str, processes: int) -> Iterator[int]:
+    """The port of `leadq serve`."""
     environment = {**os.environ, "DATABASE_URL": url, "REPLICA_DATABASE_URL": replica}
     command = [str(Path(sys.executable).parent / "leadq"), "serve", "--port", "0"]
+    command += ["--processes", str(processes)]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as service:

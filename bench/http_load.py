@@ -1,4 +1,4 @@
-"""Agents over HTTP, in a process of their own: each takes a lead, reports it, and takes the next.
+"""Agents over HTTP, in a process of their own: each takes a lead, reports it and takes the next; or only takes.
 
 Raw sockets: a client library would take as much of the machine as the service.
 """
@@ -9,56 +9,74 @@ import sys
 import time
 
 
-class Agent:
-    """One agent on one kept connection."""
+class Connection:
+    """One kept connection. Who takes only has a new agent each time, of a few who take turns."""
 
     def __init__(
-        self, number: int, token: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, number: int, tokens: list[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self._number = number
-        self._head = f"Host: leadq\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+        self._number, self._tokens = number, tokens
         self._reader, self._writer = reader, writer
         self.takes_ms: list[float] = []
 
-    async def work_until(self, stop: float) -> None:
+    async def take_and_report_until(self, stop: float) -> None:
         """Take and report until then."""
+        while (began := time.perf_counter()) < stop:
+            name = f"{self._number}-{time.time_ns()}"
+            lead = await self._take(name, self._tokens[0])
+            self.takes_ms.append((time.perf_counter() - began) * 1000)
+            report = {"request_id": f"{name}-o", "lease_token": lead["lease_token"], "outcome": "no_answer"}
+            await self._post(f"/api/assignments/{lead['id']}/outcome", self._tokens[0], report)
+
+    async def take_until(self, stop: float) -> None:
+        """Take until then; a lead that the agent still holds from the last turn does not count."""
+        held: dict[str, object] = {}
         turn = 0
         while (began := time.perf_counter()) < stop:
+            token = self._tokens[turn % len(self._tokens)]
             turn += 1
-            name = f"{self._number}-{time.time_ns()}"
-            taken = await self._post("/api/queue/next", {"request_id": name, "queue": "unsigned_users"})
-            self.takes_ms.append((time.perf_counter() - began) * 1000)
-            lead = taken["assignment"]
-            report = {"request_id": f"{name}-o", "lease_token": lead["lease_token"], "outcome": "no_answer"}
-            await self._post(f"/api/assignments/{lead['id']}/outcome", report)
+            lead = await self._take(f"{self._number}-{time.time_ns()}", token)
+            if held.get(token) != lead["id"]:
+                self.takes_ms.append((time.perf_counter() - began) * 1000)
+            held[token] = lead["id"]
 
-    async def _post(self, path: str, body: dict[str, object]) -> dict[str, dict[str, object]]:
+    async def _take(self, name: str, token: str) -> dict[str, object]:
+        taken = await self._post("/api/queue/next", token, {"request_id": name, "queue": "unsigned_users"})
+        return taken["assignment"]
+
+    async def _post(self, path: str, token: str, body: dict[str, object]) -> dict[str, dict[str, object]]:
         payload = json.dumps(body)
+        head = f"Host: leadq\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
         self._writer.write(
-            f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(payload)}\r\n\r\n{payload}".encode()
+            f"POST {path} HTTP/1.1\r\n{head}Content-Length: {len(payload)}\r\n\r\n{payload}".encode()
         )
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        answered = await self._reader.readuntil(b"\r\n\r\n")
+        length = int(answered.lower().split(b"content-length:")[1].split(b"\r\n")[0])
         answer = await self._reader.readexactly(length)
-        assert head.startswith(b"HTTP/1.1 200"), (head, answer)
+        assert answered.startswith(b"HTTP/1.1 200"), (answered, answer)
         told: dict[str, dict[str, object]] = json.loads(answer)
         return told
 
 
-async def load(port: int, tokens: list[str], seconds: float) -> dict[str, object]:
-    """All agents at once; takes and the milliseconds of each."""
-    agents = [
-        Agent(number, token, *await asyncio.open_connection("127.0.0.1", port))
-        for number, token in enumerate(tokens)
+async def load(port: int, tokens: list[str], at_once: int, seconds: float) -> dict[str, object]:
+    """So many connections at once, an agent each (or several who only take); the milliseconds of each take."""
+    connections = [
+        Connection(number, tokens[number::at_once], *await asyncio.open_connection("127.0.0.1", port))
+        for number in range(at_once)
     ]
+    takes_only = len(tokens) > at_once
     started = time.perf_counter()
-    await asyncio.gather(*(agent.work_until(started + seconds) for agent in agents))
+    stop = started + seconds
+    await asyncio.gather(
+        *(each.take_until(stop) if takes_only else each.take_and_report_until(stop) for each in connections)
+    )
     took = time.perf_counter() - started
-    return {"seconds": took, "takes_ms": sorted(ms for agent in agents for ms in agent.takes_ms)}
+    return {"seconds": took, "takes_ms": sorted(ms for each in connections for ms in each.takes_ms)}
 
 
 if __name__ == "__main__":
-    tokens_file, port_text, seconds_text = sys.argv[1:]
+    tokens_file, port_text, at_once_text, seconds_text = sys.argv[1:]
     with open(tokens_file, encoding="utf-8") as lines:  # noqa: PTH123  a script of its own
         everybody = lines.read().split()
-    print(json.dumps(asyncio.run(load(int(port_text), everybody, float(seconds_text)))))
+    answer = asyncio.run(load(int(port_text), everybody, int(at_once_text), float(seconds_text)))
+    print(json.dumps(answer))
