@@ -1,4 +1,4 @@
-"""Agents over HTTP, in a process of their own: each takes a lead, reports it and takes the next; or only takes.
+"""Agents over HTTP, in a process of their own: each takes, reports and takes again; or only takes.
 
 Raw sockets: a client library would take as much of the machine as the service.
 """
@@ -59,7 +59,7 @@ class Connection:
 
 
 async def load(port: int, tokens: list[str], at_once: int, seconds: float) -> dict[str, object]:
-    """So many connections at once, an agent each (or several who only take); the milliseconds of each take."""
+    """So many connections at once, an agent each (or several who only take); milliseconds of each take."""
     connections = [
         Connection(number, tokens[number::at_once], *await asyncio.open_connection("127.0.0.1", port))
         for number in range(at_once)
