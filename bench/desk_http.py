@@ -32,7 +32,7 @@ EVERYBODY = (
 
 
 # Who takes only is freed of the lead aside, and needs no report: agents enough that somebody always is free.
-AGENTS_OF_A_CONNECTION = 10
+TAKERS = 384
 FREED_EVERY_SECONDS = 0.05
 FREE = b"""
 WITH freed AS (
@@ -62,7 +62,7 @@ def measure(_: Servers) -> Iterator[Row]:
 def _beside_pgbench(url: str, tokens: Path, port: int, agents: int, processes: int) -> Iterator[Row]:
     title = f"{agents} agents, {processes} processes"
     bare = pgbench(url, CLAIM, agents)
-    tokens.write_text("\n".join(_tokens(url, agents * AGENTS_OF_A_CONNECTION)))
+    tokens.write_text("\n".join(_tokens(url, TAKERS)))
     tidy(url)
     with _freeing(url):
         yield Row(f"HTTP, take, {title}", *told(_load(tokens, port, agents), bare))

@@ -17,14 +17,13 @@ from typing import Any
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from leadq_dagster.databases import store_url
 from leadq_dagster.desk.garbage import look_seldom
 from leadq_dagster.desk.http.app import create_app
 from leadq_dagster.desk.http.meters import RACE
-from leadq_dagster.desk.http.record import note_failure
+from leadq_dagster.desk.http.record import Recording, note_failure
 from leadq_dagster.domain.errors import LeadqError, PermanentError, RefusedError
 from leadq_dagster.opening import Databases
 from leadq_dagster.settings import Settings, load_settings
@@ -71,7 +70,7 @@ class _Processes(Multiprocess):
         super().terminate_all()
 
 
-def worker_app() -> FastAPI:
+def worker_app() -> Recording:
     """The application of one of several processes; it stops when the process that started it is gone."""
     parent = parent_process()
     if parent is not None:
@@ -89,14 +88,14 @@ def worker_app() -> FastAPI:
         raise SystemExit(1) from None
 
 
-def app_by_settings() -> FastAPI:
+def app_by_settings() -> Recording:
     """The application on the databases of the settings; it closes them when it stops."""
     settings = load_settings()
     with ExitStack() as stack:
         desk = stack.enter_context(Databases(settings).open_desk())
         opened = stack.pop_all()
     app = create_app(desk, lambda: migrations.check(store_url(settings)), opened.close)
-    _configure_logs(app.state.service.meters.lost_race)
+    _configure_logs(app.service.meters.lost_race)
     look_seldom()
     return app
 

@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leadq_dagster.desk.desk import AssignmentDesk
-from leadq_dagster.desk.http import callbacks, explaining, health, holding, page, presence, quick, taking
+from leadq_dagster.desk.http import callbacks, explaining, health, holding, page, presence, taking
 from leadq_dagster.desk.http.contract import describe
-from leadq_dagster.desk.http.problems import ProblemError, invalid_fields, problem_of
-from leadq_dagster.desk.http.record import Recording, note_failure
+from leadq_dagster.desk.http.problems import ProblemError, invalid_fields
+from leadq_dagster.desk.http.quick import Quick
+from leadq_dagster.desk.http.record import Recording, failed
 from leadq_dagster.desk.http.service import Service
-from leadq_dagster.domain.errors import LeadqError, PermanentError, TransientError
+from leadq_dagster.domain.errors import LeadqError
 
 ROUTERS = (
     taking.router,
@@ -33,7 +34,7 @@ def create_app(
     desk: AssignmentDesk,
     differences: Callable[[], Sequence[str]] = list,
     close: Callable[[], None] | None = None,
-) -> FastAPI:
+) -> Recording:
     """The service on this desk.
 
     `differences` names what the store's schema has otherwise than the migrations give it. When the server
@@ -47,17 +48,15 @@ def create_app(
 
     # The interactive pages load their scripts from elsewhere.
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.service = Service(desk, differences)
-    app.router.routes.extend(quick.ROUTES)
+    app.state.service = service = Service(desk, differences)
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = lambda: _described_once(app)  # type: ignore[method-assign]
-    app.add_exception_handler(LeadqError, _answer_failure)
+    app.add_exception_handler(LeadqError, _answer)
     app.add_exception_handler(ProblemError, _answer)
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_middleware(Recording, service=app.state.service)
-    return app
+    return Recording(Quick(app), service)
 
 
 def _described_once(app: FastAPI) -> dict[str, object]:
@@ -67,13 +66,7 @@ def _described_once(app: FastAPI) -> dict[str, object]:
 
 
 async def _answer(_: Request, error: Exception) -> Response:
-    return problem_of(error).response()
-
-
-async def _answer_failure(_: Request, error: Exception) -> Response:
-    if isinstance(error, TransientError | PermanentError):
-        note_failure(error)
-    return problem_of(error).response()
+    return failed(error)
 
 
 async def _answer_invalid(_: Request, error: Exception) -> Response:

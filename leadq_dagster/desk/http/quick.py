@@ -1,53 +1,67 @@
-"""The two requests of every call, served without FastAPI's own handling, which costs a quarter of a request.
+"""The two requests of every call, served without the framework, which costs as much as all the rest of one.
 
-FastAPI describes them and has routes of its own for them, behind these: they answer what is left, an id in
-the path that is none.
+FastAPI describes them and has routes of its own for them, behind these: they answer what is left, such as an
+id in the path that is none.
 """
 
-from starlette.convertors import Convertor, register_url_convertor
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from leadq_dagster.desk.http.holding import record_outcome
+from leadq_dagster.desk.http.problems import ProblemError
+from leadq_dagster.desk.http.record import failed
 from leadq_dagster.desk.http.taking import take_next_lead
+from leadq_dagster.domain.errors import LeadqError
+
+# An id as it is written; not the last few that fit into a bigint, nor what only looks like an id.
+OUTCOME_PATH = re.compile("/api/assignments/([1-9][0-9]{0,17})/outcome")
 
 
-class _Id(Convertor[int]):
-    """An id as it is written; not the last few that fit into a bigint, nor what looks like none."""
+@dataclass(frozen=True)
+class _Route:
+    """What the log calls the request, as a route of FastAPI has it."""
 
-    regex = "[1-9][0-9]{0,17}"
-
-    def convert(self, value: str) -> int:
-        return int(value)
-
-    def to_string(self, value: int) -> str:
-        return str(value)
+    path_format: str
 
 
-register_url_convertor("id", _Id())
+TAKE = _Route("/api/queue/next")
+OUTCOME = _Route("/api/assignments/{assignment_id}/outcome")
 
 
-class _QuickRoute(Route):
-    """A route that is written down as FastAPI's are: by its template."""
+class Quick:
+    """Before the application: what it does not serve itself goes on."""
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, child_scope = super().matches(scope)
-        child_scope["route"] = self
-        return match, child_scope
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's scope. Raises what is no refusal and no failure of leadq's."""
+        serve = _served(scope)
+        if serve is None:
+            await self._app(scope, receive, send)
+            return
+        scope["app"] = self._app
+        try:
+            response = await serve(Request(scope, receive))
+        except (LeadqError, ProblemError) as error:
+            response = failed(error)
+        await response(scope, receive, send)
 
 
-async def _record_outcome(request: Request) -> Response:
-    return await record_outcome(request, request.path_params["assignment_id"])
-
-
-ROUTES = (
-    _QuickRoute("/api/queue/next", take_next_lead, methods=["POST"], include_in_schema=False),
-    _QuickRoute(
-        "/api/assignments/{assignment_id:id}/outcome",
-        _record_outcome,
-        methods=["POST"],
-        include_in_schema=False,
-    ),
-)
+def _served(scope: Scope) -> Callable[[Request], Awaitable[Response]] | None:
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return None
+    path = scope["path"]
+    if path == TAKE.path_format:
+        scope["route"] = TAKE
+        return take_next_lead
+    if found := OUTCOME_PATH.fullmatch(path):
+        scope["route"] = OUTCOME
+        return lambda request: record_outcome(request, int(found[1]))
+    return None

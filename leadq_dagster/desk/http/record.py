@@ -6,11 +6,12 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leadq_dagster.desk.http.problems import problem_of
 from leadq_dagster.desk.http.service import Service
-from leadq_dagster.domain.errors import LeadqError
+from leadq_dagster.domain.errors import LeadqError, PermanentError, TransientError
 
 log = structlog.get_logger("leadq.http")
 NO_ROUTE = "none"
@@ -24,7 +25,7 @@ class Recording:
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
-        self._service = service
+        self.service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's scope."""
@@ -47,7 +48,7 @@ class Recording:
                 await problem_of(error).response()(scope, receive, send_and_note)
         seconds = time.perf_counter() - started
         route = _template(scope)
-        self._service.meters.answered(route, status, seconds)
+        self.service.meters.answered(route, status, seconds)
         log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
 
 
@@ -56,6 +57,13 @@ def note_defect(error: Exception) -> None:
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
     log.error("defect", kind=type(error).__name__, where=where)
+
+
+def failed(error: Exception) -> Response:
+    """The answer to a request that could not be served, or not as it was asked; noted where it is ours."""
+    if isinstance(error, TransientError | PermanentError):
+        note_failure(error)
+    return problem_of(error).response()
 
 
 def note_failure(error: LeadqError) -> None:
