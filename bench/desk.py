@@ -5,13 +5,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from itertools import count
 from typing import Any
 
 import psycopg
 
 from bench.backlog import AGENTS, EverybodyIsCallable, backlog, durable_server, fill, tidy
-from bench.pgbench import BARE, CLAIM, CLAIM_AND_COMPLETE, Pace, percentile, pgbench
+from bench.pgbench import BARE, CLAIM, CLAIM_AND_COMPLETE, Pace, in_turn, percentile, pgbench
 from bench.report import Row
 from leadq_dagster.desk.desk import AssignmentDesk
 from leadq_dagster.desk.garbage import look_seldom
@@ -22,6 +23,7 @@ from leadq_dagster.store.connection import open_direct_store
 from leadq_dagster_tests.servers.running import Servers
 
 SECONDS = 4.0
+ROUNDS = 3
 SMALL, LARGE, HUGE = 10_000, 1_000_000, 10_000_000
 AT_ONCE = (1, 16, 64)
 
@@ -47,31 +49,37 @@ def measure(_: Servers) -> Iterator[Row]:
 
 def _beside_pgbench(url: str) -> Iterator[Row]:
     fill(url, BARE)
-    for agents in AT_ONCE:
-        bare = pgbench(url, CLAIM, agents)
-        ours = pace_of(url, agents, take_only)
-        yield Row(f"bare claim, pgbench, {agents} clients", *told(bare))
-        yield Row(f"take, {agents} agents", *told(ours, bare))
-    for agents in AT_ONCE:
-        bare = pgbench(url, CLAIM_AND_COMPLETE, agents)
-        ours = pace_of(url, agents, take_and_report)
-        yield Row(f"bare claim + complete, pgbench, {agents} clients", *told(bare))
-        yield Row(f"take + outcome, {agents} agents", *told(ours, bare))
+    for ours_is, cycle, bare_is, statement in (
+        ("take", take_only, "bare claim", CLAIM),
+        ("take + outcome", take_and_report, "bare claim + complete", CLAIM_AND_COMPLETE),
+    ):
+        for agents in AT_ONCE:
+            bare, ours = in_turn(
+                ROUNDS,
+                partial(pgbench, url, statement, agents),
+                partial(pace_of, url, agents, cycle),
+            )
+            yield Row(f"{bare_is}, pgbench, {agents} clients", *told(bare))
+            yield Row(f"{ours_is}, {agents} agents", *told(ours, bare))
 
 
 def _behind_an_open_transaction(url: str) -> Iterator[Row]:
     """Somebody reads for long: what was taken meanwhile cannot be cleaned away in front of the next lead."""
-    before = pace_of(url, 64, take_and_report)
-    with psycopg.connect(url) as connection:
-        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        connection.execute("SELECT count(*) FROM agents")
-        paces = [pace_of(url, 64, take_and_report) for _ in range(4)]
-    lowest = min(pace.per_second for pace in paces)
-    yield Row(
-        "take + outcome, 64 agents, behind a transaction open for 16 s",
-        f"{lowest:,.0f}/s",
-        f"ratio {lowest / before.per_second:.2f} to without",
-    )
+    runs = {
+        "bare claim + complete, pgbench, 64 clients": partial(pgbench, url, CLAIM_AND_COMPLETE, 64),
+        "take + outcome, 64 agents": partial(pace_of, url, 64, take_and_report),
+    }
+    before = {name: run().per_second for name, run in runs.items()}
+    for name, run in runs.items():
+        with psycopg.connect(url) as connection:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            connection.execute("SELECT count(*) FROM agents")
+            lowest = min(run().per_second for _ in range(4))
+        yield Row(
+            f"{name}, behind a transaction open for 16 s",
+            f"{lowest:,.0f}/s",
+            f"ratio {lowest / before[name]:.2f} to without",
+        )
 
 
 _requests = count(1)

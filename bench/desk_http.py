@@ -9,14 +9,15 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
 
 from bench.backlog import backlog, durable_server, fill, tidy
-from bench.desk import AT_ONCE, LARGE, told
-from bench.pgbench import BARE, CLAIM, CLAIM_AND_COMPLETE, Pace, percentile, pgbench
+from bench.desk import AT_ONCE, LARGE, ROUNDS, told
+from bench.pgbench import BARE, CLAIM, CLAIM_AND_COMPLETE, Pace, in_turn, percentile, pgbench
 from bench.report import Row
 from leadq_dagster.embedded.postgres import EmbeddedPostgres
 from leadq_dagster.firm.schema import create_tables
@@ -61,15 +62,31 @@ def measure(_: Servers) -> Iterator[Row]:
 
 def _beside_pgbench(url: str, tokens: Path, port: int, agents: int, processes: int) -> Iterator[Row]:
     title = f"{agents} agents, {processes} processes"
-    bare = pgbench(url, CLAIM, agents)
+    bare, ours = in_turn(
+        ROUNDS,
+        partial(pgbench, url, CLAIM, agents),
+        partial(_takes, url, tokens, port, agents),
+    )
+    yield Row(f"HTTP, take, {title}", *told(ours, bare))
+    bare, ours = in_turn(
+        ROUNDS,
+        partial(pgbench, url, CLAIM_AND_COMPLETE, agents),
+        partial(_cycles, url, tokens, port, agents),
+    )
+    yield Row(f"HTTP, take + outcome, {title}", *told(ours, bare))
+
+
+def _takes(url: str, tokens: Path, port: int, agents: int) -> Pace:
     tokens.write_text("\n".join(_tokens(url, TAKERS)))
     tidy(url)
     with _freeing(url):
-        yield Row(f"HTTP, take, {title}", *told(_load(tokens, port, agents), bare))
-    bare = pgbench(url, CLAIM_AND_COMPLETE, agents)
+        return _load(tokens, port, agents)
+
+
+def _cycles(url: str, tokens: Path, port: int, agents: int) -> Pace:
     tokens.write_text("\n".join(_tokens(url, agents)))
     tidy(url)
-    yield Row(f"HTTP, take + outcome, {title}", *told(_load(tokens, port, agents), bare))
+    return _load(tokens, port, agents)
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """pgbench beside us: a bare statement, prepared, with the same server and the same durability."""
 
 import re
+import statistics
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +66,18 @@ def pgbench(url: str, statement: str, clients: int, seconds: int = SECONDS) -> P
     found = re.search(r"tps = ([\d.]+)", ran.stdout)
     assert found, ran.stdout
     return Pace(float(found[1]), percentile(latencies, 0.5), percentile(latencies, 0.99))
+
+
+def in_turn(rounds: int, *runs: Callable[[], Pace]) -> list[Pace]:
+    """The median of each, run in turn: a slow minute of the machine is everybody's.
+
+    One round is for nothing before them: the disk is still busy with what filled the tables.
+    """
+    paces = [[run() for run in runs] for _ in range(rounds + 1)][1:]
+    return [
+        Pace(*(statistics.median(values) for values in zip(*(turn[place] for turn in paces), strict=True)))
+        for place in range(len(runs))
+    ]
 
 
 def percentile(ordered: list[float], share: float) -> float:
