@@ -1,12 +1,14 @@
 """A person at /desk, in a browser: Chromium as Debian has it, driven by Playwright."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from leadq_dagster.store.agents import Role
+from leadq_dagster_tests.desk_http.client import Caller
 from leadq_dagster_tests.desk_http.serving import Premises, Served
 from leadq_dagster_tests.servers.chromium import browsing
 from leadq_dagster_tests.store.waiting import wait_until
@@ -170,6 +172,89 @@ def test_a_lead_in_hand_is_there_again_after_a_reload_and_in_no_other_tab(
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Your token")).to_be_visible()
     assert page.evaluate("sessionStorage.length") == 0
+
+
+def promise(served: Served, user_id: int, minutes: int, agent_id: int) -> int:
+    """The id of a call by this agent that a supervisor promises the user for so many minutes from now."""
+    due_at = datetime.now(UTC) + timedelta(minutes=minutes)
+    made = supervisor(served).post(
+        "/api/callbacks", user_id=user_id, due_at=due_at.isoformat(), preferred_agent_id=agent_id
+    )
+    return int(made.json["callback_id"])
+
+
+def supervisor(served: Served) -> Caller:
+    return served.caller(served.premises.enrol("Boss", Role.SUPERVISOR)[1])
+
+
+def accepted(page: Page, served: Served, *minutes: int) -> list[int]:
+    """Calls promised for so many minutes from now, all accepted by the agent of this page."""
+    agent_id = sign_in(page, served)
+    made = [promise(served, user_id, later, agent_id) for user_id, later in enumerate(minutes, 1)]
+    agent = served.caller(page.evaluate("sessionStorage.getItem('leadq.token')"))
+    for callback_id in made:
+        assert agent.post("/api/callbacks/accept", callback_id=callback_id).status == 200
+    page.get_by_role("button", name="Available").click()
+    page.reload()
+    expect(page.locator("#callback-list li")).to_have_count(len(minutes))
+    return made
+
+
+def status_of(served: Served, callback_id: int) -> tuple[str, str | None]:
+    [found] = served.premises.rows("SELECT status, closed_reason FROM callbacks WHERE id = %s", callback_id)
+    return found[0], found[1]
+
+
+def test_a_promised_call_that_is_snoozed_in_hand_leaves_the_hand(page: Page, served: Served) -> None:
+    """P27: it comes again later, and the list tells both times."""
+    served.premises.leads(1)
+    [callback_id] = accepted(page, served, 4)
+    page.get_by_role("button", name="Next lead").click()
+    expect(page.locator("#promise")).to_be_visible()
+    expect(page.locator("#callback-list")).to_contain_text("in your hands")
+    page.get_by_role("button", name="Snooze the call").click()
+    expect(page.get_by_role("status")).to_contain_text("Snoozed: it comes again at")
+    expect(page.locator("#lead")).to_be_hidden()
+    expect(page.get_by_role("button", name="Next lead")).to_be_enabled()
+    assert status_of(served, callback_id) == ("pending", None)
+
+
+def test_a_promised_call_is_cancelled_in_hand_with_its_reason(page: Page, served: Served) -> None:
+    """P26: a call that is not made says why."""
+    served.premises.leads(1)
+    [callback_id] = accepted(page, served, 4)
+    page.get_by_role("button", name="Next lead").click()
+    page.get_by_role("button", name="Cancel the call").click()
+    page.get_by_role("button", name="Back: keep the call").click()
+    assert status_of(served, callback_id)[0] == "accepted"
+    page.get_by_role("button", name="Cancel the call").click()
+    page.get_by_role("button", name="Spoken to already").click()
+    expect(page.get_by_role("status")).to_contain_text("Cancelled: this call is not made")
+    expect(page.locator("#lead")).to_be_hidden()
+    expect(page.locator("#callback-list li")).to_have_count(0)
+    assert status_of(served, callback_id) == ("cancelled", "cancelled by an agent: spoken_to_already")
+
+
+def test_promised_calls_are_listed_by_when_to_call_and_refusals_in_the_desks_words(
+    page: Page, served: Served
+) -> None:
+    """P27: a snoozed call is listed by its new time, with the promised one."""
+    served.premises.leads(1, 2)
+    first, second = accepted(page, served, 2, 6)
+    users = page.locator("#callback-list li p")
+    expect(users).to_have_text(["User 1, accepted", "User 2, accepted"])
+    served.premises.rows(
+        "UPDATE callbacks SET call_after = call_after + interval '7 minutes' WHERE id = %s RETURNING id",
+        first,
+    )
+    page.reload()
+    expect(users).to_have_text(["User 2, accepted", "User 1, accepted"])
+    expect(page.locator("#callback-list strong").last).to_contain_text("(promised ")
+    expect(page.locator("#callback-list strong").first).not_to_contain_text("(promised ")
+    cancelled = supervisor(served).post(f"/api/callbacks/{second}/cancel", reason="not_wanted")
+    assert cancelled.status == 200
+    page.get_by_role("button", name="Snooze the call").first.click()
+    expect(page.get_by_role("status")).to_have_text("the callback is cancelled already")
 
 
 def test_a_token_that_is_not_known_is_told_so(page: Page, served: Served) -> None:

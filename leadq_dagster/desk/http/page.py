@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from leadq_dagster.desk.callback_terms import CancelReason
 from leadq_dagster.desk.http.service import service_of
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.domain.score_rules import ScoreRules
@@ -28,10 +29,12 @@ HEADERS = {
 
 @router.get("/desk")
 async def show_page(request: Request) -> Response:
-    """The page, with the outcomes of the rules in force and the queues there are."""
+    """The page, with the outcomes of the rules in force, the queues and the reasons there are."""
     rules = service_of(request).desk.terms.rules
     text = (FOLDER / "desk.html").read_text("utf-8")
-    text = text.replace("<!-- queues -->", _queues()).replace("<!-- outcomes -->", _outcomes(rules))
+    filled = {"queues": _queues(), "outcomes": _outcomes(rules), "cancel reasons": _cancel_reasons()}
+    for name, content in filled.items():
+        text = text.replace(f"<!-- {name} -->", content)
     return Response(text, headers=HEADERS, media_type="text/html")
 
 
@@ -58,6 +61,13 @@ def _outcomes(rules: ScoreRules) -> str:
             f' data-time="{time}">{escape(_in_words(outcome))}</button>'
         )
     return "".join(buttons)
+
+
+def _cancel_reasons() -> str:
+    return "".join(
+        f'<button type="button" data-reason="{reason}">{_in_words(reason)}</button>'
+        for reason in CancelReason
+    )
 
 
 def _in_words(name: str) -> str:

@@ -16,6 +16,7 @@ const atTime = (instant) => new Date(instant).toLocaleString([], { dateStyle: "m
 let me = null;
 let lead = null;
 let chosen = null;
+let cancelling = null;
 let clockAhead = 0;
 let timers = [];
 
@@ -301,7 +302,7 @@ async function extend() {
 async function lookAtCallbacks() {
   try {
     const told = await ask("GET", `/api/agents/${me.agent_id}/pending-callbacks`, undefined, { isPatient: false });
-    const due = told.callbacks || [];
+    const due = told.callbacks;
     one("callback-list").replaceChildren(...due.map(callbackItem));
     show("no-callbacks", due.length === 0);
     show("callbacks", true);
@@ -311,25 +312,59 @@ async function lookAtCallbacks() {
 }
 
 function callbackItem(callback) {
-  const id = callback.callback_id || callback.id;
   const item = document.createElement("li");
-  const time = element("strong", atTime(callback.due_at));
-  if (Date.parse(callback.due_at) < Date.now() + clockAhead) time.className = "over";
-  const words = callback.status === "accepted" ? "accepted" : "waiting to be accepted";
+  const due = whenDue(callback);
+  const time = element("strong", due);
+  if (Date.parse(callback.call_after) < Date.now() + clockAhead) time.className = "over";
+  const words = callback.is_assigned ? "in your hands" : callback.status === "accepted" ? "accepted" : "waiting to be accepted";
   const row = element("div", "");
   row.className = "row";
+  const { callback_id } = callback;
   if (callback.status !== "accepted") {
-    row.append(button("Accept", `Accept the call promised for ${atTime(callback.due_at)}`, async () => {
-      await ask("POST", "/api/callbacks/accept", { callback_id: id });
+    row.append(button("Accept", `Accept the call due ${due}`, async () => {
+      await ask("POST", "/api/callbacks/accept", { callback_id });
       say("Accepted: it is your next lead.");
     }));
   }
-  row.append(button("In 5 minutes", `Snooze the call promised for ${atTime(callback.due_at)} by 5 minutes`, async () => {
-    await ask("POST", "/api/callbacks/snooze", { callback_id: id, minutes: 5 });
-    say("Snoozed for 5 minutes.");
-  }));
+  row.append(
+    button("In 5 minutes", `Snooze the call due ${due} by 5 minutes`, async () => {
+      const told = await ask("POST", "/api/callbacks/snooze", { callback_id, minutes: 5 });
+      forgetLeadOf(callback_id);
+      say(`Snoozed: it comes again at ${atTime(told.call_after)}.`);
+    }),
+    button("Cancel", `Cancel the call due ${due}`, () => askWhy(callback)),
+  );
   item.append(time, element("p", `User ${callback.user_id}, ${words}`), row);
   return item;
+}
+
+// When to call; a call that was snoozed is also told by the time that was promised.
+function whenDue(callback) {
+  const due = atTime(callback.call_after);
+  if (callback.call_after === callback.due_at) return due;
+  return `${due} (promised ${new Date(callback.due_at).toLocaleTimeString([], { timeStyle: "short" })})`;
+}
+
+// A promised call that was put off or cancelled is out of the agent's hands, also where the page shows it.
+function forgetLeadOf(callbackId) {
+  if (lead && lead.callback && lead.callback.id === callbackId) forgetLead();
+}
+
+async function askWhy(callback) {
+  cancelling = callback.callback_id;
+  one("cancelling-what").textContent = `User ${callback.user_id}, due ${whenDue(callback)}`;
+  one("cancelling").showModal();
+}
+
+async function cancel(reason) {
+  one("cancelling").close();
+  await act(async () => {
+    await ask("POST", `/api/callbacks/${cancelling}/cancel`, { reason });
+    forgetLeadOf(cancelling);
+    say("Cancelled: this call is not made.");
+  });
+  await beat();
+  await look();
 }
 
 function button(text, label, work) {
@@ -392,6 +427,10 @@ one("agree").addEventListener("click", (event) => {
   if (minutes) one("agreed").value = local(new Date(Date.now() + minutes * 60000));
 });
 one("agree-without").addEventListener("click", () => report(chosen));
+one("reasons").addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (button) cancel(button.dataset.reason);
+});
 one("agree-cancel").addEventListener("click", stopAgreeing);
 document.querySelectorAll("#statuses button").forEach((button) => {
   button.addEventListener("click", () => act(async () => {
