@@ -1,5 +1,6 @@
 """The desk's service beside the demo, and who works at it."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from leadq_dagster.demo.colleagues import ask
+from leadq_dagster.demo.ending import end
 from leadq_dagster.domain.errors import PermanentError
 from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.domain.queue_rule import QueueType
@@ -80,7 +82,7 @@ def desk_running(home: Path) -> Iterator[str]:
     # Stopped when this process is gone, however it ended.
     command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "leadq_dagster.cli", "serve"]
     command += ["--host", LOOPBACK, "--port", str(port)]
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=output, text=True, start_new_session=True
         )
@@ -92,12 +94,7 @@ def desk_running(home: Path) -> Iterator[str]:
             yield announced.rpartition(" ")[2].removesuffix("/desk")
         finally:
             process.stdout.close()
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, signal.SIGTERM, STOP_SECONDS)
 
 
 def work_one_lead(address: str, token: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
+from leadq_dagster.demo.ending import end
 from leadq_dagster.domain.errors import PermanentError, RefusedError
 from leadq_dagster.embedded.ports import LOOPBACK, is_free
 from leadq_dagster.firm.application import Application
@@ -72,18 +73,13 @@ def dagster_running(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"
     # Interrupted when this process is gone, however it ended: Dagster would outlive it otherwise.
     command = ["setpriv", "--pdeathsig", "INT", sys.executable, "-m", "dagster", "dev"]
     command += ["-w", str(shipped("workspace.yaml")), "-h", LOOPBACK, "-p", str(port)]
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         try:
             _wait_for_ui(process, port, log)
             yield process
         finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            end(process, signal.SIGINT, STOP_SECONDS)
 
 
 @contextmanager
