@@ -85,10 +85,13 @@ def add(
     return agent_id
 
 
-def by_token(cursor: Cursor[TupleRow], hashed_token: bytes) -> Identity | None:
-    """Whose token has this hash; None if nobody's."""
-    row = cursor.execute(SQL["select_by_token"], {"token_hash": hashed_token}).fetchone()
-    return Identity(row[0], row[1], Role(row[2]), row[3]) if row else None
+def by_tokens(cursor: Cursor[TupleRow], hashed_tokens: Sequence[bytes]) -> dict[bytes, Identity]:
+    """Whose tokens have these hashes, by hash; nobody's are absent."""
+    rows = cursor.execute(SQL["select_by_tokens"], {"token_hashes": list(hashed_tokens)})
+    return {
+        hashed: Identity(agent_id, name, Role(role), is_active)
+        for hashed, agent_id, name, role, is_active in rows
+    }
 
 
 def mark_seen(cursor: Cursor[TupleRow], agent_ids: Sequence[int], now: datetime) -> None:

@@ -1,13 +1,20 @@
 """Who may do what: tokens, roles, and how soon a revoked one is refused."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import psycopg
 import pytest
+from psycopg import Cursor
+from psycopg.rows import TupleRow
 from starlette.requests import Request
 
+from leadq_dagster.desk.http.hand_over import HandOver
 from leadq_dagster.desk.http.identity import REMEMBERED_SECONDS, Tokens
 from leadq_dagster.desk.http.problems import ProblemError
 from leadq_dagster.store.agents import Role, token_hash
+from leadq_dagster.store.connection import Store
 from leadq_dagster_tests.desk_http.serving import Premises, Served
 
 PATHS = (
@@ -20,6 +27,26 @@ PATHS = (
     ("GET", "/api/agents/me"),
     ("GET", "/api/health/queues"),
 )
+PATIENCE_SECONDS = 30
+
+
+def bearing(token: str) -> Request:
+    """A request with this token."""
+    return Request({"type": "http", "headers": [(b"authorization", f"Bearer {token}".encode())]})
+
+
+class Counted(Store):
+    """A store that counts its transactions."""
+
+    def __init__(self, store: Store) -> None:
+        self._counted = store
+        self.transactions = 0
+
+    @contextmanager
+    def transaction(self, *, keep: bool = True) -> Iterator[Cursor[TupleRow]]:
+        self.transactions += 1
+        with self._counted.transaction(keep=keep) as cursor:
+            yield cursor
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
@@ -85,11 +112,10 @@ def test_a_replaced_token_is_good_for_seconds_and_no_longer(premises: Premises) 
     """As the documents say: looked up once in a few seconds, by the clock and not by luck."""
     agent_id, old = premises.enrol()
     seconds = 0.0
-    tokens = Tokens(premises.store, seconds=lambda: seconds)
+    tokens = Tokens(premises.store, HandOver(), seconds=lambda: seconds)
 
     def whose(token: str) -> int:
-        asked = Request({"type": "http", "headers": [(b"authorization", f"Bearer {token}".encode())]})
-        return asyncio.run(tokens.identify(asked)).agent_id
+        return asyncio.run(tokens.identify(bearing(token))).agent_id
 
     assert whose(old) == agent_id
     with premises.store.transaction() as cursor:
@@ -100,3 +126,34 @@ def test_a_replaced_token_is_good_for_seconds_and_no_longer(premises: Premises) 
     with pytest.raises(ProblemError) as refused:
         whose(old)
     assert refused.value.status == 401
+    tokens.close()
+
+
+def test_tokens_asked_about_while_the_store_is_busy_are_looked_up_together(premises: Premises) -> None:
+    """P40: each gets its own answer all the same, the one that nobody has too."""
+    enrolled = [premises.enrol() for _ in range(20)]
+    store = Counted(premises.store)
+    tokens = Tokens(store, HandOver())
+
+    async def all_at_once() -> list[int | BaseException]:
+        with psycopg.connect(premises.store_url) as busy:
+            busy.execute("LOCK TABLE agents IN ACCESS EXCLUSIVE MODE")
+            first = asyncio.ensure_future(tokens.identify(bearing(enrolled[0][1])))
+            while not premises.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0)
+            asked = [token for _, token in enrolled] + ["nobody's", enrolled[1][1]]
+            rest = [asyncio.ensure_future(tokens.identify(bearing(token))) for token in asked]
+            await asyncio.sleep(0)  # all of them have asked
+        answers = await asyncio.wait_for(
+            asyncio.gather(first, *rest, return_exceptions=True), PATIENCE_SECONDS
+        )
+        return [answer if isinstance(answer, BaseException) else answer.agent_id for answer in answers]
+
+    first, *rest = asyncio.run(all_at_once())
+    refused = rest.pop(20)
+    assert isinstance(refused, ProblemError)
+    assert refused.status == 401
+    ids = [agent_id for agent_id, _ in enrolled]
+    assert [first, *rest] == [ids[0], *ids, ids[1]]
+    assert store.transactions == 2
+    tokens.close()

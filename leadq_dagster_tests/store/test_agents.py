@@ -43,8 +43,9 @@ def test_a_token_finds_its_agent_and_the_store_keeps_only_its_hash(
     every = list(QueueType)
     with store.transaction() as cursor:
         agent = agents.add(cursor, "Ada", Role.SUPERVISOR, every, token_hash("s3cret"))
-        assert agents.by_token(cursor, token_hash("s3cret")) == Identity(agent, "Ada", Role.SUPERVISOR, True)
-        assert agents.by_token(cursor, token_hash("s3cret ")) is None
+        known, unknown = token_hash("s3cret"), token_hash("s3cret ")
+        ada = Identity(agent, "Ada", Role.SUPERVISOR, True)
+        assert agents.by_tokens(cursor, [unknown, known, known]) == {known: ada}
         assert agents.lock(cursor, [agent, 404]) == {
             agent: Agent(agent, True, AgentStatus.OFFLINE, tuple(every))
         }

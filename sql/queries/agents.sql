@@ -12,8 +12,8 @@ INSERT INTO agents (name, role, allowed_queues, token_hash)
 VALUES (%(name)s, %(role)s, %(allowed_queues)s::text[]::queue_type[], %(token_hash)s)
 RETURNING id;
 
--- name: select_by_token
-SELECT id, name, role, is_active FROM agents WHERE token_hash = %(token_hash)s;
+-- name: select_by_tokens
+SELECT token_hash, id, name, role, is_active FROM agents WHERE token_hash = ANY(%(token_hashes)s::bytea[]);
 
 -- name: select_agents
 SELECT id, name, role, is_active, status, status_since, last_seen_at, allowed_queues::text[] AS allowed_queues

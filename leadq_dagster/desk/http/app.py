@@ -44,6 +44,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await run_in_threadpool(service.tokens.close)
         await run_in_threadpool(close or desk.close)
 
     # The interactive pages load their scripts from elsewhere.

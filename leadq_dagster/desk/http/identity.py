@@ -1,13 +1,13 @@
 """Who asks: by the bearer token, of which only a hash is stored."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from leadq_dagster.desk.combiner import Combiner
+from leadq_dagster.desk.http.hand_over import HandOver
 from leadq_dagster.desk.http.problems import ProblemError
 from leadq_dagster.store import agents
 from leadq_dagster.store.agents import Identity, Role
@@ -19,13 +19,28 @@ REMEMBERED_SECONDS = 5.0
 REMEMBERED_MAX = 10_000
 
 
-@dataclass
 class Tokens:
-    """Whose tokens these are; each is looked up at the store once in a few seconds."""
+    """Whose tokens these are; each is looked up at the store once in a few seconds.
 
-    store: Store
-    seconds: Callable[[], float] = time.monotonic
-    _remembered: dict[bytes, tuple[Identity, float]] = field(default_factory=dict, repr=False)
+    Those that are asked about at the same moment are looked up together: a statement for each of 64 agents
+    who come back after a pause was most of what they waited for.
+    """
+
+    def __init__(
+        self, store: Store, hand_over: HandOver, seconds: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._hand_over = hand_over
+        self._seconds = seconds
+        self._remembered: dict[bytes, tuple[Identity, float]] = {}
+        # Any number of requests about one token are in a batch: no two have the same key.
+        self._lookups: Combiner[bytes, Identity | None] = Combiner(
+            self._look_up, lambda _: object(), "leadq-tokens", hand_over.bring
+        )
+
+    def close(self) -> None:
+        """Answer what has been asked, then stop. The store is its opener's to close."""
+        self._lookups.close()
 
     async def identify(self, request: Request) -> Identity:
         """Who sent this request. Raises ProblemError 401 without a known token, 403 for a revoked one."""
@@ -34,24 +49,25 @@ class Tokens:
             raise _unauthorized("send your token: Authorization: Bearer …", "")
         hashed = agents.token_hash(token.strip())
         identity, expires = self._remembered.get(hashed, (None, 0.0))
-        if identity is None or self.seconds() >= expires:
-            identity = await run_in_threadpool(self._look_up, hashed)
+        if identity is None or self._seconds() >= expires:
+            identity = await self._hand_over.wait_for(self._lookups.submit(hashed))
         if identity is None:
             raise _unauthorized("this token is not known", ', error="invalid_token"')
         if not identity.is_active:
             raise ProblemError(HTTPStatus.FORBIDDEN, f"agent {identity.agent_id} is not active")
         return identity
 
-    def _look_up(self, hashed: bytes) -> Identity | None:
+    def _look_up(self, hashes: Sequence[bytes]) -> list[Identity | None]:
         """Unknown tokens are not remembered: there is no end to them."""
-        self._remembered.pop(hashed, None)
-        with self.store.transaction() as cursor:
-            identity = agents.by_token(cursor, hashed)
-        if identity is not None:
-            if len(self._remembered) >= REMEMBERED_MAX:
-                self._remembered.clear()
-            self._remembered[hashed] = (identity, self.seconds() + REMEMBERED_SECONDS)
-        return identity
+        for hashed in hashes:
+            self._remembered.pop(hashed, None)
+        with self._store.transaction() as cursor:
+            found = agents.by_tokens(cursor, hashes)
+        if len(self._remembered) + len(found) > REMEMBERED_MAX:
+            self._remembered.clear()
+        expires = self._seconds() + REMEMBERED_SECONDS
+        self._remembered |= {hashed: (identity, expires) for hashed, identity in found.items()}
+        return [found.get(hashed) for hashed in hashes]
 
 
 def demand_self_or_supervisor(identity: Identity, agent_id: int) -> None:

@@ -45,7 +45,7 @@ class Service:
         self.desk = desk
         self.hand_over = HandOver()
         desk.after_batch = self.hand_over.bring
-        self.tokens = Tokens(desk.store)
+        self.tokens = Tokens(desk.store, self.hand_over)
         self.meters = Meters()
         self.levels: Kept[Levels] = Kept(desk.levels, LEVELS_SECONDS)
         self.differences: Kept[Sequence[str]] = Kept(differences, DIFFERENCES_SECONDS)
