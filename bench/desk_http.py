@@ -96,6 +96,7 @@ def _freeing(url: str) -> Iterator[None]:
 
     def free() -> None:
         with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("SET session_replication_role = replica")  # past all triggers
             while not is_over.wait(FREED_EVERY_SECONDS):
                 connection.execute(FREE)
             connection.execute(FREE)

@@ -1,8 +1,10 @@
 """Many agents at many desks, with everything else running beside them; then the books are audited.
 
 `python -m leadq_dagster_tests.simulation.desk_many --processes 8 --threads 8 --leads 100000` is the full
-size. Each process is a desk of its own; beside them one process opens new stays and moves users, one returns
-expired leases. Prints what was counted and ends with 1 if the audit finds anything.
+size. Each process is a desk of its own; beside them, in a process each and again and again: discovery of new
+users and detection of conversions in an hour in which users appear, sign, are disabled and enabled;
+reconciliation of the whole queue; expiry of leases. Prints what was counted and ends with 1 if the audit
+finds anything.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -34,19 +36,26 @@ from leadq_dagster.domain.provenance import Provenance
 from leadq_dagster.domain.queue_rule import QueueType, decide_queue
 from leadq_dagster.firm import schema
 from leadq_dagster.replica.engine import Replica, open_replica
+from leadq_dagster.stages.conversions import check_conversions
+from leadq_dagster.stages.new_users import discover_new_users
+from leadq_dagster.stages.reconciliation import Reconciliation, reconcile_stays
 from leadq_dagster.store import agents
 from leadq_dagster.store.agents import Role
 from leadq_dagster.store.connection import Store, open_direct_store, open_store
 from leadq_dagster.store.queue import Move, clock, move_users
 from leadq_dagster.store.scores import make_known
-from leadq_dagster_tests.replica.rows import add_users, user
+from leadq_dagster_tests.replica.rows import WINDOW, add_users, user
 from leadq_dagster_tests.servers import databases
 from leadq_dagster_tests.servers.databases import ReplicaDatabase
 from leadq_dagster_tests.servers.running import Servers, start_servers
+from leadq_dagster_tests.stages.discovering import beat
 
 PROJECT = Path(__file__).resolve().parents[2]
 BY = Provenance("the_crowd", "run-1")
 PAGE = 2_000
+HOUR = WINDOW
+NO_OVERLAP = timedelta(0)
+WITHIN = HOUR.start.replace(minute=30, tzinfo=None)
 # Long enough for a slow machine, and short enough that forgotten leads come back while the crowd is there.
 LEASE = timedelta(seconds=2)
 TERMS = DeskTerms(lease=LEASE, skip_pause=timedelta(0), source_patience=timedelta(seconds=20))
@@ -82,10 +91,12 @@ AUDIT = {
         WHERE (NOT told.is_late AND assignment.end_reason NOT IN ('outcome', 'left', 'invalid'))
             OR (told.is_late AND assignment.end_reason = 'outcome')""",
     "attempts that were not calls": """
-        SELECT count(*) FROM user_call_scores AS score
-        WHERE total_attempts <> (
-            SELECT count(*) FROM assignments JOIN call_queue AS stay ON stay.id = call_queue_id
-            WHERE stay.user_id = score.user_id AND end_reason = 'outcome')""",
+        SELECT count(*) FROM user_call_scores
+        LEFT JOIN (
+            SELECT user_id, count(*) AS calls
+            FROM assignments JOIN call_queue AS stay ON stay.id = call_queue_id
+            WHERE end_reason = 'outcome' GROUP BY user_id) AS told USING (user_id)
+        WHERE total_attempts <> coalesce(told.calls, 0)""",
     "a user lost: in a queue without a live stay": """
         SELECT count(*) FROM user_call_scores AS score
         WHERE current_queue_type IS NOT NULL
@@ -159,26 +170,71 @@ def desk_process(number: int, agent_ids: list[int], leads: int) -> None:
     sys.stdout.write(json.dumps({"counted": counted, "raised": raised}) + "\n")
 
 
-def runs_process(users: int, seed: int) -> None:
-    """Beside the desks, until its input ends: users appear, are discovered, disabled and enabled, judged."""
-    rng, counted, over = Random(seed), Counter[str](), threading.Event()
-    threading.Thread(target=_wait_for_the_end, args=(over,), daemon=True).start()
+def discovery_process(users: int, seed: int) -> None:
+    """Beside the desks, until its input ends: the firm goes on within one hour, which is discovered."""
+    rng, counted = Random(seed), Counter[str]()
     engine = sa.create_engine(sa.make_url(os.environ["REPLICA"]).set(drivername="postgresql+psycopg"))
-    new = users
+
+    def go_on(replica: Replica, store: Store) -> None:
+        new = users + 50 * counted["discoveries"]
+        rows = [user(n, created_at=WITHIN, updated_at=WITHIN) for n in range(new + 1, new + 51)]
+        some = rng.sample(range(1, users + 1), min(users, 50))
+        changes: list[tuple[list[int], dict[str, object]]] = [
+            (some[:20], {"is_enabled": 0}), (some[20:40], {"is_enabled": 1}),
+            (some[40:], {"current_signature_file_id": "file"}),
+        ]  # fmt: skip
+        add_users(engine, *rows)
+        with engine.begin() as connection:
+            for ids, changed in changes:
+                change = schema.users.update().where(schema.users.c.id.in_(ids))
+                connection.execute(change.values(updated_at=WITHIN, **changed))
+        beside: dict[str, Any] = {
+            "replica": replica,
+            "store": store,
+            "provenance": BY,
+            "overlap": NO_OVERLAP,
+        }
+        found = discover_new_users(HOUR, now=_now(store), **beside)
+        converted = check_conversions(
+            QueueType.UNSIGNED_USERS, HOUR, now=_now(store), recent_activity=timedelta(hours=1), batch_rows=PAGE,
+            **beside,
+        )  # fmt: skip
+        counted["discoveries"] += 1
+        counted["discovered and queued"] += found.total.queued
+        counted["conversions detected"] += converted.total.detected
+
+    _again_and_again(go_on, counted)
+
+
+def reconciliation_process() -> None:
+    """Beside the desks, until its input ends: every live stay is compared with the rule, and repaired."""
+    counted = Counter[str]()
+
+    def reconcile(replica: Replica, store: Store) -> None:
+        tally = reconcile_stays(
+            Reconciliation(replica, store, BY, lambda: _now(store), HOUR.end, batch_rows=PAGE)
+        ).tally
+        counted["reconciliations"] += 1
+        counted["reconciled"] += sum(tally.moved.values())
+        counted["spared, being assigned"] += tally.spared
+
+    _again_and_again(reconcile, counted)
+
+
+def _again_and_again(work: Callable[[Replica, Store], None], counted: Counter[str]) -> None:
+    """Until the input ends, and once more: then the crowd has gone."""
+    over = threading.Event()
+    threading.Thread(target=_wait_for_the_end, args=(over,), daemon=True).start()
     with open_replica(os.environ["REPLICA"]) as replica, open_store(os.environ["STORE"]) as store:
         while not over.is_set():
-            add_users(engine, *(user(n) for n in range(new + 1, new + 51)))
-            judge(store, replica, list(range(new + 1, new + 51)))
-            new += 50
-            some = rng.sample(range(1, users + 1), min(users, 300))
-            with engine.begin() as connection:
-                table = schema.users
-                for ids, enabled in ((some[:20], 0), (some[20:40], 1)):
-                    connection.execute(table.update().where(table.c.id.in_(ids)).values(is_enabled=enabled))
-            judge(store, replica, some, spare_assigned=rng.random() < 0.5)
-            counted["runs"] += 1
-        judge(store, replica, list(range(1, new + 1)))
+            work(replica, store)
+        work(replica, store)
     sys.stdout.write(json.dumps({"counted": counted, "raised": []}) + "\n")
+
+
+def _now(store: Store) -> datetime:
+    with store.transaction() as cursor:
+        return clock(cursor)
 
 
 def expiry_process() -> None:
@@ -200,8 +256,8 @@ def _wait_for_the_end(over: threading.Event) -> None:
     over.set()
 
 
-def judge(store: Store, replica: Replica, user_ids: list[int], *, spare_assigned: bool = False) -> None:
-    """Bring these users to where the rule says, by pages, as the hourly runs do."""
+def admit(store: Store, replica: Replica, user_ids: list[int]) -> None:
+    """Make these users known and queue them, by pages."""
     for start in range(0, len(user_ids), PAGE):
         page = sorted(user_ids[start : start + PAGE])
         with store.transaction() as cursor:
@@ -213,7 +269,7 @@ def judge(store: Store, replica: Replica, user_ids: list[int], *, spare_assigned
             moves = [
                 Move(lead.facts.user.user_id, decide_queue(lead.facts), None, lead.facts) for lead in leads
             ]
-            move_users(cursor, moves, BY, now, seen_at=seen_at, spare_assigned=spare_assigned)
+            move_users(cursor, moves, BY, now, seen_at=seen_at)
 
 
 @dataclass
@@ -250,9 +306,10 @@ def crowd(
     """Let them all work at once, `between` while they do, and audit what is left."""
     with source.engine.begin() as connection:
         connection.execute(schema.users.insert(), [user(n) for n in range(1, leads + 1)])
+    beat(source.engine, HOUR.end)
     replica = open_replica(source.url)
     with replica, open_store(store_url) as store:
-        judge(store, replica, list(range(1, leads + 1)))
+        admit(store, replica, list(range(1, leads + 1)))
         with store.transaction() as cursor:
             queues = list(QueueType)
             names = [
@@ -262,7 +319,8 @@ def crowd(
     environment, told, began = {"REPLICA": source.url, "STORE": store_url}, Told(), time.monotonic()
     with ExitStack() as stack:
         beside = [
-            stack.enter_context(_process(environment, "runs", leads, 1)),
+            stack.enter_context(_process(environment, "discovery", leads, 1)),
+            stack.enter_context(_process(environment, "reconciliation")),
             stack.enter_context(_process(environment, "expiry")),
         ]
         desks = [
@@ -327,8 +385,11 @@ def main() -> int:
     if role == "desk":
         desk_process(int(sys.argv[2]), [int(name) for name in sys.argv[4:]], int(sys.argv[3]))
         return 0
-    if role == "runs":
-        runs_process(int(sys.argv[2]), int(sys.argv[3]))
+    if role == "discovery":
+        discovery_process(int(sys.argv[2]), int(sys.argv[3]))
+        return 0
+    if role == "reconciliation":
+        reconciliation_process()
         return 0
     if role == "expiry":
         expiry_process()

@@ -19,11 +19,16 @@ def source(servers: Servers) -> Iterator[ReplicaDatabase]:
 def test_each_lead_is_with_one_agent_at_a_time_and_none_is_lost(
     store_url: str, source: ReplicaDatabase
 ) -> None:
-    """P15, P16, P17, P19: desks, expiry and runs side by side; the history of who held what is replayed."""
+    """P15, P16, P17, P19: desks, discovery, reconciliation and expiry side by side.
+
+    The history of who held what is replayed.
+    """
     told = crowd(store_url, source, processes=3, threads=4, leads=150, turns=12)
     assert (told.raised, told.found, told.counted["deadlocks told"]) == ([], {}, 0)
     assert told.counted["reported"] > 40
-    assert told.counted["runs"] > 1
+    assert told.counted["discoveries"] > 1
+    assert told.counted["discovered and queued"] > 50
+    assert told.counted["reconciliations"] > 1
     # Whoever is left is served to one who is alone, in the documented order, and nobody twice.
     order = everyone_is_served_again(store_url, source, agent_id=1)
     assert order == sorted(order, key=lambda lead: lead[0])
