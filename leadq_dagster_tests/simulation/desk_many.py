@@ -196,9 +196,13 @@ def discovery_process(users: int, seed: int) -> None:
         }
         found = discover_new_users(HOUR, now=_now(store), **beside)
         converted = check_conversions(
-            QueueType.UNSIGNED_USERS, HOUR, now=_now(store), recent_activity=timedelta(hours=1), batch_rows=PAGE,
+            QueueType.UNSIGNED_USERS,
+            HOUR,
+            now=_now(store),
+            recent_activity=timedelta(hours=1),
+            batch_rows=PAGE,
             **beside,
-        )  # fmt: skip
+        )
         counted["discoveries"] += 1
         counted["discovered and queued"] += found.total.queued
         counted["conversions detected"] += converted.total.detected
