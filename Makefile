@@ -14,18 +14,18 @@ help:
 	@echo "make lint       ruff, mypy, import directions"
 	@echo "make bench      the benchmarks"
 
-# uv installs ten times as fast; where it is not to be had, pip installs the same hashed files.
+# uv installs ten times as fast; where it is not to be had, or does not know the certificates or the index that pip was
+# told of, pip installs the same hashed files.
 $(INSTALLED): requirements.lock pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
 		|| { echo "leadq needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "installing leadq into .venv"
 	@"$(PYTHON)" -m venv .venv
-	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; then \
-		$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python \
-			--require-hashes -r requirements.lock; \
-	else \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
-	fi
+	@{ $(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
+		&& $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python \
+			--require-hashes -r requirements.lock; } \
+		|| { echo "uv could not; pip installs the same files instead"; \
+			$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(INSTALLED)
 
