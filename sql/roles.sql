@@ -102,7 +102,7 @@ BEGIN
             ('queue_transitions', 'UPDATE', NULL),
             ('completed_windows', 'UPDATE', NULL),
             ('conversions', 'UPDATE', 'UPDATE (primary_agent_id, contributing_agents)'),
-            ('assignments', 'UPDATE', 'UPDATE (ended_at, end_reason, unvalidated_reason)'),
+            ('assignments', 'UPDATE', 'UPDATE (ended_at, end_reason, unvalidated_reason, repeats)'),
             ('score_events', 'UPDATE', NULL),
             ('desk_answers', 'UPDATE', 'DELETE')
         ) AS limits (table_name, withdrawn, left_to_it)

@@ -25,7 +25,6 @@ from leadq_dagster.desk.log import race_lost
 from leadq_dagster.desk.promises import PROMISED, admit
 from leadq_dagster.desk.refusals import refusal_of_agent
 from leadq_dagster.desk.terms import DeskTerms
-from leadq_dagster.desk.told import REUSED
 from leadq_dagster.domain.callback_routing import Decision
 from leadq_dagster.domain.errors import ConflictError, ForbiddenError, NotFoundError, RefusedError
 from leadq_dagster.domain.lead import SourceLead
@@ -203,9 +202,7 @@ class Callbacks:
         """Act for the agent, or repeat the answer that the request got before."""
         with self.store.transaction() as cursor:
             agent = agents.lock(cursor, [request.agent_id]).get(request.agent_id)
-            for answer in answers.earlier(cursor, [(request.agent_id, request.request_id)])().values():
-                if answer.request != what:
-                    raise ConflictError(REUSED)
+            if answer := answers.of_request(cursor, request.agent_id, request.request_id, what):
                 return state_from(answer.content)
             if refusal := refusal_of_agent(request.agent_id, agent):
                 raise refusal

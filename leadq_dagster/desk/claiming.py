@@ -1,27 +1,18 @@
 """Claiming leads for a batch of requests, in one transaction: each gets one, nobody's lead twice."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from psycopg import Cursor
-from psycopg.rows import TupleRow
 
 from leadq_dagster.desk.combiner import Again
-from leadq_dagster.desk.no_work import StandingsCache, no_work_content, no_work_from
-from leadq_dagster.desk.refusals import refusal_of_agent
+from leadq_dagster.desk.no_work import StandingsCache, no_work_content
+from leadq_dagster.desk.take_batch import TAKE, Batch, Claim, told_before
 from leadq_dagster.desk.terms import DeskTerms, NoWork, TakeRequest
-from leadq_dagster.desk.told import REUSED
-from leadq_dagster.domain.errors import ConflictError, ForbiddenError, LeadqError
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.store import agents, answers, assignments
-from leadq_dagster.store.agents import Agent
 from leadq_dagster.store.answers import Answer
-from leadq_dagster.store.assignments import Asker, Assignment, EndReason
+from leadq_dagster.store.assignments import Asker, EndReason
 from leadq_dagster.store.connection import Store
-
-TAKE = "take"
 
 
 class Locked(Again):
@@ -30,20 +21,6 @@ class Locked(Again):
 
 class Uncounted(Again):
     """There is no lead, and how everybody stands is to be counted first."""
-
-
-@dataclass
-class Claim:
-    """What a batch got, in the order of its requests.
-
-    An answer is an assignment until the source was asked; `ended` ones are only repeated, `given` ones new.
-    """
-
-    now: datetime
-    seen_at: datetime
-    answers: list[Any] = field(default_factory=list)
-    ended: set[int] = field(default_factory=set)
-    given: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -70,16 +47,17 @@ class Claiming:
                 assignments.give_back(cursor, lapsed, EndReason.EXPIRED, clock.now)
             # What has just been given back may be a promised call, and then comes before any lead.
             is_any_raised = clock.is_any_raised or bool(lapsed)
-            batch = _Batch(cursor, requests, askers, known, is_any_raised, Claim(clock.now, clock.seen_at))
+            batch = Batch(cursor, requests, askers, known, is_any_raised, Claim(clock.now, clock.seen_at))
             holding = {agent_id: item for agent_id, item in held.items() if item.id not in lapsed}
-            batch.repeat(earlier, holding, given)
+            batch.repeat(earlier, holding, told_before(cursor, earlier) | given)
+            batch.note_repeats()
             if clock.now in self.terms.calling_hours:
                 self._hand_out(batch)
             self._say_no_work(batch, now)
             agents.mark_seen(cursor, [agent.id for agent in known.values() if agent.is_active], clock.now)
         return batch.claim
 
-    def _hand_out(self, batch: "_Batch") -> None:
+    def _hand_out(self, batch: Batch) -> None:
         """Promised calls first, then leads, queue by queue; whoever got one no longer wants."""
         now = batch.claim.now
         expires = now + self.terms.lease
@@ -93,7 +71,7 @@ class Claiming:
                 ):
                     batch.give(place_of[Asker(got.agent_id, got.request_id)], got)
 
-    def _hand_out_raised(self, batch: "_Batch", now: datetime, expires: datetime) -> None:
+    def _hand_out_raised(self, batch: Batch, now: datetime, expires: datetime) -> None:
         """One's own promised call comes before any lead, also where somebody has it locked at this moment."""
         called = batch.raised_for()
         for place in [place for place in batch.wanting if batch.agent(place).id in called]:
@@ -104,7 +82,7 @@ class Claiming:
         for place in [place for place in batch.wanting if left.get(batch.agent(place).id)]:
             batch.answer(place, Locked())
 
-    def _say_no_work(self, batch: "_Batch", now: datetime | None) -> None:
+    def _say_no_work(self, batch: Batch, now: datetime | None) -> None:
         """Only where there is none: a lead that somebody else has locked at this moment is waited for."""
         claim = batch.claim
         is_open = claim.now in self.terms.calling_hours
@@ -124,7 +102,7 @@ class Claiming:
         if kept:
             answers.keep(batch.cursor, kept, claim.now)
 
-    def _locked(self, batch: "_Batch") -> set[int]:
+    def _locked(self, batch: Batch) -> set[int]:
         """Those of the wanting for whom there is a lead all the same."""
         now, not_called_from = batch.claim.now, self.terms.rules.not_called_from
         asked = {each for place in batch.wanting for each in batch.choices(place)}
@@ -135,85 +113,3 @@ class Claiming:
             for place in batch.wanting
             if not queues.isdisjoint(batch.choices(place)) or batch.agent(place).id in raised
         }
-
-
-@dataclass
-class _Batch:
-    """Requests being served; `wanting` are the places of those that have no answer yet."""
-
-    cursor: Cursor[TupleRow]
-    requests: Sequence[TakeRequest]
-    askers: Sequence[Asker]
-    known: Mapping[int, Agent]
-    is_any_raised: bool
-    claim: Claim
-    wanting: list[int] = field(default_factory=list)
-
-    def repeat(
-        self,
-        earlier: Mapping[tuple[int, str], Answer],
-        holding: Mapping[int, Assignment],
-        given: Mapping[Asker, Assignment],
-    ) -> None:
-        """Answer those who may not ask, who were answered before, and who hold a lead."""
-        for place, (request, asker) in enumerate(zip(self.requests, self.askers, strict=True)):
-            held, before = holding.get(request.agent_id), given.get(asker)
-            refusal = _refusal(request, self.known.get(request.agent_id))
-            answer: Any = refusal or _replay(request, earlier)
-            if answer is None and before is not None:
-                is_held = held is not None and held.id == before.id
-                answer = held if is_held else before
-                if not is_held:
-                    self.claim.ended.add(before.id)
-            answer = answer or held
-            if answer is None:
-                self.wanting.append(place)
-            self.claim.answers.append(answer)
-
-    def agent(self, place: int) -> Agent:
-        return self.known[self.requests[place].agent_id]
-
-    def choices(self, place: int) -> tuple[QueueType, ...]:
-        """The queues that may serve the request, the first choice first."""
-        asked = self.requests[place].queue
-        return (asked,) if asked else self.agent(place).queues
-
-    def wanting_by_choice(self, rank: int) -> dict[QueueType, list[int]]:
-        """The places of the wanting by their choice of this rank."""
-        by_queue: dict[QueueType, list[int]] = {}
-        for place in self.wanting:
-            choices = self.choices(place)
-            if rank < len(choices):
-                by_queue.setdefault(choices[rank], []).append(place)
-        return by_queue
-
-    def raised_for(self) -> Mapping[int, bool]:
-        """Of the wanting agents those for whom a promised call waits, and whether it is their own."""
-        wanting = [self.agent(place).id for place in self.wanting]
-        return assignments.raised_for(self.cursor, wanting, self.claim.now)
-
-    def give(self, place: int, got: Assignment) -> None:
-        self.claim.given.add(got.id)
-        self.answer(place, got)
-
-    def answer(self, place: int, answer: Any) -> None:
-        """What the request gets; it wants nothing more."""
-        self.claim.answers[place] = answer
-        self.wanting.remove(place)
-
-
-def _refusal(request: TakeRequest, agent: Agent | None) -> LeadqError | None:
-    if refusal := refusal_of_agent(request.agent_id, agent):
-        return refusal
-    if request.queue is not None and agent is not None and request.queue not in agent.queues:
-        return ForbiddenError(f"agent {request.agent_id} does not serve the queue {request.queue}")
-    return None
-
-
-def _replay(request: TakeRequest, earlier: Mapping[tuple[int, str], Answer]) -> NoWork | ConflictError | None:
-    answer = earlier.get((request.agent_id, request.request_id))
-    if answer is None:
-        return None
-    if answer.request != TAKE:
-        return ConflictError(REUSED)
-    return no_work_from(answer.content)

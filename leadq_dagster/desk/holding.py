@@ -11,7 +11,6 @@ from psycopg.rows import TupleRow
 from leadq_dagster.desk.log import race_lost
 from leadq_dagster.desk.refusals import refusal_of_holder
 from leadq_dagster.desk.terms import DeskTerms
-from leadq_dagster.desk.told import REUSED
 from leadq_dagster.domain.errors import ConflictError, RefusedError
 from leadq_dagster.store import agents, answers, assignments, holds
 from leadq_dagster.store.answers import Answer
@@ -109,10 +108,7 @@ class Holding:
         before."""
         with self.store.transaction() as cursor:
             known = agents.lock(cursor, [request.agent_id])
-            earlier = answers.earlier(cursor, [(request.agent_id, request.request_id)])()
-            for answer in earlier.values():
-                if answer.request != what:
-                    raise ConflictError(REUSED)
+            if answer := answers.of_request(cursor, request.agent_id, request.request_id, what):
                 return answer.content
             moment, _ = assignments.clock(cursor, now)
             held = holds.lock(cursor, [request.assignment_id], moment)

@@ -3,21 +3,25 @@
 Claim in one transaction, ask the source in none, and put right in another what no longer belongs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from leadq_dagster.desk.claiming import Claim, Claiming
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+
+from leadq_dagster.desk.claiming import Claiming
 from leadq_dagster.desk.combiner import Again
 from leadq_dagster.desk.gate import Gate, belongs
 from leadq_dagster.desk.log import race_lost
 from leadq_dagster.desk.look_ahead import NOT_FOUND_PAUSE, PRE_CALL, moves_of
+from leadq_dagster.desk.take_batch import Claim
 from leadq_dagster.desk.terms import DeskTerms, NoWork, Taken, TakeRequest
 from leadq_dagster.domain.errors import LeadqError, TransientError
 from leadq_dagster.domain.lead import SourceLead
 from leadq_dagster.domain.queue_rule import QueueType
-from leadq_dagster.store import assignments, queue
+from leadq_dagster.store import agents, assignments, queue
 from leadq_dagster.store.assignments import Assignment, EndReason
 from leadq_dagster.store.connection import Store
 
@@ -51,9 +55,13 @@ class Taking:
         claim = self.claiming.claim(requests, now)
         held = [item for item in claim.answers if isinstance(item, Assignment) and item.id not in claim.ended]
         leads = self.gate.ask(list({item.user_id for item in held}))
-        final = self._unvalidated(held, claim) if leads is None else self._validated(held, leads, claim)
+        valid = {item.id for item in held if leads and _belongs(item, leads.get(item.user_id))}
+        if leads is None:
+            final = self._unvalidated(held, claim)
+        else:
+            final = self._taken_back([item for item in held if item.id not in valid], leads, claim)
         return [
-            self._answer(item, final, leads, claim.ended) if isinstance(item, Assignment) else item
+            _answer(item, final, leads or {}, valid, claim.ended) if isinstance(item, Assignment) else item
             for item in claim.answers
         ]
 
@@ -66,44 +74,63 @@ class Taking:
             if self.terms.hands_out_unvalidated:
                 assignments.mark_unvalidated(cursor, [item.id for item in held], UNREACHABLE)
                 return {}
-            new = {item.id: claim.now for item in held if item.id in claim.given}
-            assignments.give_back(cursor, new, EndReason.REFUSED, claim.now)
+            new = [item for item in held if claim.untold.get(item.id) == 0]
+            ours = {item.id: claim.now for item in _ours(cursor, new, claim)}
+            assignments.give_back(cursor, ours, EndReason.REFUSED, claim.now)
         return {item.id: TransientError(UNASKED) for item in held}
 
-    def _validated(
-        self, held: Sequence[Assignment], leads: dict[int, SourceLead], claim: Claim
+    def _taken_back(
+        self, unfit: Sequence[Assignment], leads: dict[int, SourceLead], claim: Claim
     ) -> dict[int, Any]:
-        """What becomes of those that are not simply handed out, by assignment."""
-        missing = [item for item in held if item.user_id not in leads]
-        leaving = [
-            item
-            for item in held
-            if item.user_id in leads and not belongs(leads[item.user_id], item.queue, item.queue_reason)
-        ]
-        if not missing and not leaving:
+        """What becomes of those that the source does not have in this queue: nobody is told of them.
+
+        Whom somebody may have been told of stays in hand; the hourly check finds them there.
+        """
+        untold = [item for item in unfit if item.id in claim.untold]
+        if not untold:
             return {}
         with self.store.transaction() as cursor:
+            ours = _ours(cursor, untold, claim)
+            leaving = [item for item in ours if item.user_id in leads]
+            missing = [item for item in ours if item.user_id not in leads]
             moves = moves_of([leads[item.user_id] for item in leaving])
             moved = queue.move_users(cursor, moves, PRE_CALL, claim.now, seen_at=claim.seen_at)
-            later = claim.now + NOT_FOUND_PAUSE
-            assignments.give_back(
-                cursor, {item.id: later for item in missing}, EndReason.NOT_FOUND, claim.now
-            )
-        for item in leaving:
-            if item.user_id not in moved.queues:
-                race_lost(agent_id=item.agent_id, user_id=item.user_id, stay_id=item.stay_id)
-        return {item.id: Invalid(item.queue) for item in (*missing, *leaving)}
+            lost = [item for item in leaving if item.user_id not in moved.queues]
+            # Judged on later knowledge, or by a clock that is ahead of ours: looked at again later.
+            assignments.give_back(cursor, _pauses(lost, claim), EndReason.INVALID, claim.now)
+            assignments.give_back(cursor, _pauses(missing, claim), EndReason.NOT_FOUND, claim.now)
+        for item in lost:
+            race_lost(agent_id=item.agent_id, user_id=item.user_id, stay_id=item.stay_id)
+        return {item.id: Invalid(item.queue) for item in ours}
 
-    def _answer(
-        self,
-        item: Assignment,
-        final: dict[int, Any],
-        leads: dict[int, SourceLead] | None,
-        ended: set[int],
-    ) -> TakeAnswer | Again:
-        if item.id in final:
-            answer: TakeAnswer | Again = final[item.id]
-            return answer
-        lead = (leads or {}).get(item.user_id)
-        is_validated = item.unvalidated_reason is None if item.id in ended else leads is not None
-        return Taken(item, lead.contact if lead else None, is_validated)
+
+def _belongs(item: Assignment, lead: SourceLead | None) -> bool:
+    return lead is not None and belongs(lead, item.queue, item.queue_reason)
+
+
+def _ours(cursor: Cursor[TupleRow], items: Sequence[Assignment], claim: Claim) -> list[Assignment]:
+    """Those of these that no other desk has repeated since; with their agents locked, none does now."""
+    agents.lock(cursor, [item.agent_id for item in items])
+    ours = assignments.unrepeated(cursor, {item.id: claim.untold[item.id] for item in items})
+    return [item for item in items if item.id in ours]
+
+
+def _pauses(items: Sequence[Assignment], claim: Claim) -> dict[int, datetime]:
+    """When these may be handed out again; where another desk may have told of one, not within that lease."""
+    later = claim.now + NOT_FOUND_PAUSE
+    return {item.id: max(later, item.lease_expires_at) if claim.untold[item.id] else later for item in items}
+
+
+def _answer(
+    item: Assignment,
+    final: Mapping[int, Any],
+    leads: Mapping[int, SourceLead],
+    valid: Set[int],
+    ended: Set[int],
+) -> TakeAnswer | Again:
+    if item.id in final:
+        answer: TakeAnswer | Again = final[item.id]
+        return answer
+    lead = leads.get(item.user_id)
+    is_validated = item.unvalidated_reason is None if item.id in ended else item.id in valid
+    return Taken(item, lead.contact if lead else None, is_validated)

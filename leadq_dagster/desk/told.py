@@ -5,13 +5,13 @@ from typing import Any, Final
 
 from leadq_dagster.desk.terms import OutcomeRequest, Recorded
 from leadq_dagster.domain.errors import ConflictError, LeadqError
+from leadq_dagster.store.answers import REUSED
 from leadq_dagster.store.holds import Report
 
 WAITING: Final = "waiting"
 LEFT: Final = "left"
 TOO_LATE: Final = "the lease had ended: the call is recorded, the lead is not moved by it"
 REPORTED: Final = "the assignment has its outcome already"
-REUSED: Final = "this request id was used for another request: choose a new one"
 
 
 def again(request: OutcomeRequest, report: Report | None) -> Recorded | ConflictError | None:

@@ -3,16 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
+from leadq_dagster.domain.errors import ConflictError
 from leadq_dagster.named_sql import queries
 from leadq_dagster.store.connection import Later
 
 SQL = queries("answers")
+
+
+REUSED: Final = "this request id was used for another request: choose a new one"
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,32 @@ def earlier(
     cursor: Cursor[TupleRow], requests: Sequence[tuple[int, str]]
 ) -> Later[dict[tuple[int, str], Answer]]:
     """The answers that these requests, (agent, request id), were given before."""
-    parameters = {
-        "agent_ids": [agent_id for agent_id, _ in requests],
-        "request_ids": [request_id for _, request_id in requests],
-    }
     return Later(
-        cursor, SQL["select_answers"], parameters, lambda rows: {row[:2]: Answer(*row) for row in rows}
+        cursor,
+        SQL["select_answers"],
+        _columns(requests),
+        lambda rows: {row[:2]: Answer(*row) for row in rows},
     )
+
+
+def of_request(cursor: Cursor[TupleRow], agent_id: int, request_id: str, request: str) -> Answer | None:
+    """The answer that the same request got before; None where it is new.
+
+    Raises ConflictError where the id was another request's, which may have brought a lead.
+    """
+    for answer in earlier(cursor, [(agent_id, request_id)])().values():
+        if answer.request != request:
+            raise ConflictError(REUSED)
+        return answer
+    took = cursor.execute(SQL["is_take"], {"agent_id": agent_id, "request_id": request_id}).fetchone()
+    if took is not None:
+        raise ConflictError(REUSED)
+    return None
+
+
+def withdraw(cursor: Cursor[TupleRow], requests: Sequence[tuple[int, str]]) -> None:
+    """Forget what these requests, (agent, request id), were told: it holds no longer."""
+    cursor.execute(SQL["withdraw_answers"], _columns(requests))
 
 
 def keep(cursor: Cursor[TupleRow], answers: Sequence[Answer], now: datetime) -> None:
@@ -56,3 +79,10 @@ def forget(cursor: Cursor[TupleRow], older_than: datetime, rows_max: int) -> int
     """Delete answers given before then, at most so many; how many were deleted."""
     parameters = {"older_than": older_than, "rows_max": rows_max}
     return cursor.execute(SQL["delete_old_answers"], parameters).rowcount
+
+
+def _columns(requests: Sequence[tuple[int, str]]) -> dict[str, Any]:
+    return {
+        "agent_ids": [agent_id for agent_id, _ in requests],
+        "request_ids": [request_id for _, request_id in requests],
+    }

@@ -19,8 +19,8 @@ SQL = queries("assignments")
 class EndReason(StrEnum):
     """How an assignment ended.
 
-    `invalid`, `not_found` and `refused` before the agent was told of it: the source was asked and did not
-    have the lead in this queue any more, did not show the user, did not answer.
+    `invalid`, `not_found` and `refused` before the agent was told of it, as far as the desk knew: the source
+    was asked and did not have the lead in this queue any more, did not show the user, did not answer.
     """
 
     OUTCOME = "outcome"
@@ -90,7 +90,34 @@ def of_askers(
     cursor: Cursor[TupleRow], askers: Sequence[Asker]
 ) -> Later[tuple[dict[int, Assignment], dict[Asker, Assignment]]]:
     """What these agents hold now, by agent; and what the same requests were given before, by request."""
-    return Later(cursor, SQL["select_assignments_of_askers"], _columns(askers), _held_and_given)
+    parameters = {**_columns(askers), "assignment_ids": []}
+    return Later(cursor, SQL["select_assignments_of_askers"], parameters, _held_and_given)
+
+
+def of_ids(cursor: Cursor[TupleRow], assignment_ids: Iterable[int]) -> Later[dict[int, Assignment]]:
+    """These assignments as they were handed out, by id; those taken back before that are absent."""
+    parameters = {**_columns([]), "assignment_ids": list(assignment_ids)}
+    return Later(
+        cursor,
+        SQL["select_assignments_of_askers"],
+        parameters,
+        lambda rows: {item.id: item for item in _held_and_given(rows)[1].values()},
+    )
+
+
+def repeat(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> dict[int, int]:
+    """Note that agents are told again of what they hold; how often by now.
+
+    Absent are those that somebody else is ending at this moment.
+    """
+    rows = cursor.execute(SQL["repeat_assignments"], {"assignment_ids": list(assignment_ids)})
+    return dict(rows.fetchall())
+
+
+def unrepeated(cursor: Cursor[TupleRow], repeats: Mapping[int, int]) -> set[int]:
+    """Of these assignments those that were repeated so often and no oftener; with their agents locked."""
+    parameters = {"assignment_ids": list(repeats), "repeats": list(repeats.values())}
+    return {number for (number,) in cursor.execute(SQL["select_unrepeated"], parameters)}
 
 
 def _held_and_given(

@@ -19,6 +19,8 @@ CONSEQUENCES = {
 AGREES = {"going_to_complete", "might_complete", "call_back"}
 LEAVES = {"no_claim", "do_not_contact"}
 LEASE = PAUSE = timedelta(minutes=5)
+TOLD_WITHIN = timedelta(seconds=10)
+UNTOLD = ("invalid", "not_found", "refused")
 Answer = tuple[object, ...]
 
 
@@ -35,14 +37,16 @@ class Stay:
 
 @dataclass
 class Held:
-    """An assignment; `end` says how it ended."""
+    """An assignment; `end` says how it ended, `repeats` how often the agent asked again while holding it."""
 
     agent_id: int
     request_id: str
     stay: Stay
     number: int
     token: int
+    given_at: datetime
     expires: datetime
+    repeats: int = 0
     end: str | None = None
     reported: tuple[str, str, Answer] | None = None
 
@@ -58,6 +62,7 @@ class Model:
     given: dict[int, Held] = field(default_factory=dict)
     tokens: dict[int, int] = field(default_factory=dict)
     answered: dict[tuple[int, str], tuple[object, Answer]] = field(default_factory=dict)
+    told: dict[tuple[int, str], Held] = field(default_factory=dict)
     numbers: int = 0
     is_down: bool = False
     hands_out: bool = True
@@ -71,7 +76,19 @@ class Model:
         self.close(user_id, end)
         if queue:
             self.numbers += 1
-            self.stays[user_id] = Stay(user_id, queue, self.numbers, max(now, self.known[user_id]))
+            available = max(now, self.known[user_id], *self.calls_going_on(user_id, now))
+            self.stays[user_id] = Stay(user_id, queue, self.numbers, available)
+
+    def calls_going_on(self, user_id: int, now: datetime) -> list[datetime]:
+        """Until when somebody may be talking to the user about a lead that left meanwhile."""
+        return [
+            held.expires
+            for held in self.given.values()
+            if held.stay.user_id == user_id
+            and held.expires > now
+            and not held.reported
+            and (held.end == "left" or (held.end == "invalid" and held.repeats))
+        ]
 
     def close(self, user_id: int, end: str) -> None:
         if (stay := self.stays.pop(user_id, None)) and stay.held_by:
@@ -101,15 +118,9 @@ class Model:
             return ("ForbiddenError",)
         if said := self.answered.get((agent_id, request_id)):
             return said[1] if said[0] == "take" else ("ConflictError",)
-        before = [
-            held
-            for held in self.given.values()
-            if (held.agent_id, held.request_id) == (agent_id, request_id)
-            and held.end not in ("invalid", "not_found", "refused")
-        ]
-        held = self.holding.get(agent_id)
-        if before and before[-1] is not held:
-            return ("lead", before[-1].number, before[-1].stay.user_id, before[-1].token)
+        held, before = self.holding.get(agent_id), self.told.get((agent_id, request_id))
+        if before and before is not held and before.end not in UNTOLD:
+            return ("lead", before.number, before.stay.user_id, before.token)
         is_new = held is None
         asked = (queue,) if queue else self.serves[agent_id]
         if held is None and 8 <= now.hour < 20 and (stay := self.first(asked, now)):
@@ -117,36 +128,42 @@ class Model:
         if held is None:
             self.answered[(agent_id, request_id)] = ("take", ("no work",))
             return ("no work",)
+        held.repeats += not is_new
+        self.told[(agent_id, request_id)] = held
         if self.is_down and not self.hands_out:
             if is_new:
                 self.end(held, "refused", now)
             return ("TransientError",)
-        if not self.is_down and not self.is_valid(held, now):
+        is_untold = now < held.given_at + TOLD_WITHIN
+        if is_untold and not self.is_down and not self.is_confirmed(held):
+            self.take_back(held, now)
             return self.take(agent_id, request_id, queue, now)
         return ("lead", held.number, held.stay.user_id, held.token)
 
     def give(self, agent_id: int, request_id: str, stay: Stay, now: datetime) -> Held:
         token = self.tokens[stay.number] = self.tokens.get(stay.number, 0) + 1
-        held = Held(agent_id, request_id, stay, len(self.given) + 1, token, now + LEASE)
+        held = Held(agent_id, request_id, stay, len(self.given) + 1, token, now, now + LEASE)
         self.given[held.number] = self.holding[agent_id] = stay.held_by = held
         return held
 
-    def is_valid(self, held: Held, now: datetime) -> bool:
-        """Whether the lead belongs; if not, the queue's first ones are judged with it."""
+    def is_confirmed(self, held: Held) -> bool:
+        """Whether the source, when it can be asked, has the lead in its queue."""
+        facts = self.facts.get(held.stay.user_id)
+        return facts is not None and decide_queue(facts).queue is held.stay.queue
+
+    def take_back(self, held: Held, now: datetime) -> None:
+        """The lead does not belong: the queue's first ones are judged with it."""
         user_id, queue = held.stay.user_id, held.stay.queue
-        if user_id in self.facts and decide_queue(self.facts[user_id]).queue is queue:
-            return True
         if user_id in self.facts:
             self.judge(user_id, now, "invalid")
         else:
-            self.end(held, "not_found", now + PAUSE)
+            self.end(held, "not_found", max(now + PAUSE, held.expires) if held.repeats else now + PAUSE)
         for stay in [each for each in self.stays.values() if each.queue is queue and not each.held_by]:
             if stay.available <= now and stay.score < 200:
                 if stay.user_id in self.facts:
                     self.judge(stay.user_id, now)
                 else:
                     stay.available = now + PAUSE
-        return False
 
     def lapse(self, now: datetime, agent_id: int | None = None) -> int:
         lapsed = [held for held in self.holding.values() if held.expires <= now]
@@ -201,6 +218,8 @@ class Model:
         """Release or extend."""
         if before := self.answered.get((agent_id, request_id)):
             return before[1] if before[0] == (what, number) else ("ConflictError",)
+        if (agent_id, request_id) in self.told:
+            return ("ConflictError",)
         if refusal := self.refusal(agent_id, number, token):
             return refusal
         held = self.given[number]

@@ -150,8 +150,11 @@ def copied(work: AtWork, servers: Servers) -> Iterator[AtWork]:
 
 
 def state(work: AtWork) -> Dump:
-    """All that was stored, without what is of the moment: standings in the answers, the server's clock."""
+    """All that was stored, without what is of the moment: standings in the answers, the server's clock, and
+    how often the client asked."""
     stored = end_state(work.store_url)
+    for row in stored["assignments"]:
+        del row["repeats"]
     for row in stored["call_outcomes"]:
         if "callback_id" in row["answer"]:
             row["answer"]["callback_id"] = bool(row["answer"]["callback_id"])

@@ -197,8 +197,9 @@ class DeskBesideModel(RuleBasedStateMachine):
         assert (item.user_id, item.lease_token) == (user_id, token)
         assert self.numbers.setdefault(number, item.id) == item.id
         if self.model.given[number].end is None:
-            assert answer.is_validated is not self.source.is_down
-            assert item.lease_expires_at == self.model.given[number].expires
+            held = self.model.given[number]
+            assert answer.is_validated is (not self.source.is_down and self.model.is_confirmed(held))
+            assert item.lease_expires_at == held.expires
 
     @rule(agent=AGENTS, request_id=REQUESTS, which=st.sampled_from([0] * 6 + [1, 2, 3, 9]), off=OFF,
           mine=MINE, outcome=OUTCOMES, hours=st.sampled_from([None, 1, 30]))  # fmt: skip

@@ -155,6 +155,7 @@ def test_the_application_does_the_desks_work(roles: Roles) -> None:
         with store.transaction() as cursor:
             agents.lock(cursor, [agent])
             [first] = claim(cursor, [agent])
+            assert assignments.repeat(cursor, [first.id]) == {first.id: 1}
             assignments.mark_unvalidated(cursor, [first.id], "no answer")
             assert assignments.extend(cursor, first.id, TEN + 2 * LEASE)
             assert assignments.give_back(cursor, {first.id: TEN}, EndReason.RELEASED, TEN) == [first.id]
@@ -166,7 +167,9 @@ def test_the_application_does_the_desks_work(roles: Roles) -> None:
             report(cursor, kept, Outcome.NO_ANSWER)
             callbacks.retry(cursor, [kept.callback_id or 0], TEN, TEN)
             callbacks.cancel_of_users(cursor, {7: Reason.NO_CLAIM}, TEN)
-            answers.keep(cursor, [Answer(agent, "ask", "take", {})], TEN)
+            for request_id in ("ask", "withdrawn"):
+                answers.keep(cursor, [Answer(agent, request_id, "take", {})], TEN)
+            answers.withdraw(cursor, [(agent, "withdrawn")])
             assert answers.forget(cursor, LATER, 10) == 1
             assert agents.silence(cursor, LATER, LATER) == [agent]
 

@@ -16,6 +16,14 @@ FROM unnest(%(agent_ids)s::bigint[], %(request_ids)s::text[], %(requests)s::text
     AS given (agent_id, request_id, request, answer)
 ON CONFLICT DO NOTHING;
 
+-- name: is_take
+SELECT FROM assignments WHERE agent_id = %(agent_id)s AND request_id = %(request_id)s LIMIT 1;
+
+-- name: withdraw_answers
+DELETE FROM desk_answers
+USING unnest(%(agent_ids)s::bigint[], %(request_ids)s::text[]) AS withdrawn (agent_id, request_id)
+WHERE desk_answers.agent_id = withdrawn.agent_id AND desk_answers.request_id = withdrawn.request_id;
+
 -- name: delete_old_answers
 DELETE FROM desk_answers
 WHERE ctid = ANY(ARRAY(

@@ -12,7 +12,8 @@ FROM (
 
 -- name: select_assignments_of_askers
 -- What these agents hold, and what the same requests were given before: what was taken back before the agent was
--- told of it was not given. A held stay carries the token of its last assignment.
+-- told of it was not given. A held stay carries the token of its last assignment. And what other requests brought of
+-- which these were told.
 SELECT assignment.id, assignment.agent_id, assignment.request_id, assignment.call_queue_id AS stay_id,
     stay.user_id, stay.queue_type, stay.queue_reason, assignment.priority_score, assignment.lease_token,
     assignment.assigned_at,
@@ -35,6 +36,11 @@ FROM (
         ORDER BY id DESC
         LIMIT 1
     ) AS given
+    UNION ALL
+    SELECT id, false
+    FROM assignments
+    WHERE id = ANY(%(assignment_ids)s)
+        AND (end_reason IS NULL OR end_reason NOT IN ('invalid', 'not_found', 'refused'))
 ) AS held
 JOIN assignments AS assignment ON assignment.id = held.id
 JOIN call_queue AS stay ON stay.id = assignment.call_queue_id
@@ -213,6 +219,21 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS open_to_all ON reserved.id IS NULL
 WHERE agent.id = ANY(%(agent_ids)s) AND (reserved.id IS NOT NULL OR open_to_all.id IS NOT NULL);
+
+-- name: repeat_assignments
+-- Waits for nobody: whoever has one of these locked is ending it.
+UPDATE assignments AS assignment
+SET repeats = repeats + 1
+FROM (
+    SELECT id FROM assignments WHERE id = ANY(%(assignment_ids)s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+) AS held
+WHERE assignment.id = held.id
+RETURNING assignment.id, assignment.repeats;
+
+-- name: select_unrepeated
+SELECT assignment.id
+FROM unnest(%(assignment_ids)s::bigint[], %(repeats)s::integer[]) AS told (id, repeats)
+JOIN assignments AS assignment USING (id, repeats);
 
 -- name: postpone_stays
 -- Nobody has these leads, and they are not to be handed out before then. Whom others are handling is left to them.

@@ -1,0 +1,165 @@
+"""A lead in an agent's hand: who asks again is told of it again, and nobody takes it back from them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from threading import Event
+
+import pytest
+from structlog.testing import capture_logs
+
+from leadq_dagster.desk.callback_terms import PromiseRequest
+from leadq_dagster.desk.terms import NoWork, TakeRequest
+from leadq_dagster.domain.errors import ConflictError, TransientError
+from leadq_dagster.domain.lead import SourceLead
+from leadq_dagster.domain.outcomes import Outcome
+from leadq_dagster_tests.desk.at_work import TERMS, AtWork, at_work, fresh_work
+from leadq_dagster_tests.servers.running import Servers
+
+ENDS = "SELECT end_reason FROM assignments ORDER BY id"
+
+
+@pytest.mark.parametrize("request_id", ["first", "another"])
+@pytest.mark.parametrize("what", ["signed and owes", "settled", "not shown"])
+def test_asked_again_during_the_call_the_lead_stays_in_hand_whatever_the_source_says(
+    work: AtWork, what: str, request_id: str
+) -> None:
+    """P15, P19, P20: a page that is loaded again takes nobody away from who is talking to them."""
+    agent, other = work.agent(), work.agent()
+    work.lead(1)
+    taken = work.taken(agent, "first")
+    work.clock.advance(minutes=2)
+    if what == "not shown":
+        work.vanish(1)
+    else:
+        work.appear_owing(1)
+        if what == "settled":
+            work.settle(1)
+    again = work.taken(agent, request_id)
+    assert again.assignment == taken.assignment
+    assert (again.is_validated, again.contact is None) == (False, what == "not shown")
+    assert isinstance(work.take(other), NoWork)
+    assert work.outcome(taken, Outcome.NO_ANSWER).lead == "waiting"
+    assert work.rows(ENDS) == [("outcome",)]
+
+
+def test_whose_lead_was_taken_back_when_they_may_have_heard_of_it_keeps_the_user_until_the_lease_ends(
+    work: AtWork,
+) -> None:
+    """P15, P17: asked again at once, the lead is judged as a new one is; a second agent does not call."""
+    agent, other = work.agent(), work.agent()
+    work.lead(1)
+    work.lead(2)
+    taken = work.taken(agent, "a")
+    work.clock.advance(seconds=9)
+    work.appear_owing(1)
+    assert work.taken(agent, "a").assignment.user_id == 2
+    assert work.rows(ENDS) == [("invalid",), (None,)]
+    assert isinstance(work.take(other), NoWork)
+    assert work.outcome(taken, Outcome.NO_ANSWER).lead == "left"
+    work.clock.advance(minutes=5)
+    assert work.taken(other).assignment.user_id == 1
+
+
+class Slow:
+    """A source that answers, or fails, when the test lets it."""
+
+    def __init__(self, answer: Iterable[SourceLead] | None) -> None:
+        self.answer, self.asked, self.go_on = answer, Event(), Event()
+
+    def read_leads(self, user_ids: Sequence[int]) -> list[SourceLead]:
+        self.asked.set()
+        assert self.go_on.wait(30)
+        if self.answer is None:
+            raise TransientError("no answer")
+        return list(self.answer)
+
+
+@pytest.mark.parametrize("request_id", ["a", "b"])
+@pytest.mark.parametrize("answer", ["owes", "not shown", "none"])
+def test_a_slow_desk_takes_back_nothing_that_another_has_told_of(
+    servers: Servers, answer: str, request_id: str
+) -> None:
+    """P15, P20: the first still asks the source when its client, tired of waiting, asks a second one."""
+    with fresh_work(servers, replace(TERMS, hands_out_unvalidated=False)) as work:
+        agent, other = work.agent(), work.agent()
+        work.lead(1)
+        work.appear_owing(1)
+        owing = work.replica.read_leads([1])
+        work.change(1, current_signature_file_id=None)
+        slow = Slow({"owes": owing, "not shown": [], "none": None}[answer])
+        work.desk.gate.source = slow
+        first = work.desk.submit_take(TakeRequest(agent, "a"))
+        assert slow.asked.wait(30)
+        with at_work(work.store_url, work.source) as second:
+            second.clock.now = work.clock.now
+            told = second.taken(agent, request_id)
+            assert told.is_validated
+            slow.go_on.set()
+            late = first.exception(30) or first.result().assignment  # type: ignore[union-attr]
+            assert isinstance(late, TransientError) if answer == "none" else late == told.assignment
+            assert isinstance(second.take(other), NoWork)
+            assert second.outcome(told, Outcome.NO_ANSWER).lead == "waiting"
+        assert work.rows(ENDS) == [("outcome",)]
+
+
+def test_what_a_request_was_told_while_a_lead_was_in_hand_it_is_told_for_ever(work: AtWork) -> None:
+    """P20: a duplicate that comes after the outcome hands out no second lead."""
+    agent = work.agent()
+    work.lead(1)
+    work.lead(2)
+    taken = work.taken(agent, "a")
+    assert work.taken(agent, "b").assignment == taken.assignment
+    work.outcome(taken, Outcome.NO_ANSWER)
+    for request_id in ("a", "b"):
+        again = work.taken(agent, request_id).assignment
+        assert (again.id, again.lease_token) == (taken.assignment.id, taken.assignment.lease_token)
+    assert work.taken(agent, "c").assignment.user_id == 2
+    assert work.rows("SELECT count(*) FROM assignments") == [(2,)]
+
+
+def test_a_lead_judged_by_a_clock_that_is_ahead_is_not_handed_out_and_holds_nobody_up(work: AtWork) -> None:
+    """P17: the store's clock went back, as after a failover; the next lead is handed out at once."""
+    agent, other = work.agent(), work.agent()
+    work.lead(1)
+    work.lead(2)
+    work.sign(1)
+    work.execute("UPDATE user_call_scores SET last_queue_check = clock_timestamp() + interval '1 hour'")
+    with capture_logs() as lines:
+        assert work.taken(agent).assignment.user_id == 2
+    assert [line["event"] for line in lines] == ["assignment_race"]
+    assert isinstance(work.take(other), NoWork)
+    work.execute("UPDATE user_call_scores SET last_queue_check = NULL")
+    work.clock.advance(minutes=5)
+    assert isinstance(work.take(other), NoWork)
+    assert work.rows("SELECT user_id, conversion_type FROM conversions") == [(1, "signature_obtained")]
+
+
+def test_the_id_of_a_request_for_work_is_no_other_requests(work: AtWork) -> None:
+    """P20: nor of one that was told of a lead in hand; what it was told for work it is told still."""
+    agent = work.agent()
+    work.lead(1)
+    taken = work.taken(agent, "a")
+    work.taken(agent, "b")
+    for request_id in ("a", "b"):
+        with pytest.raises(ConflictError):
+            work.desk.release(work.hold_request(taken, request_id=request_id))
+        with pytest.raises(ConflictError):
+            work.desk.promise_callback(
+                PromiseRequest(agent, request_id, 1, work.clock.now + timedelta(hours=1), None)
+            )
+        assert work.taken(agent, request_id).assignment == taken.assignment
+    assert work.rows("SELECT count(*) FROM callbacks") == [(0,)]
+
+
+def test_a_request_that_was_told_of_a_lead_taken_back_is_served_as_a_new_one(work: AtWork) -> None:
+    """P17, P20: and keeps the answer that it gets then."""
+    agent = work.agent()
+    work.lead(1)
+    work.taken(agent, "a")
+    assert work.taken(agent, "b").assignment.user_id == 1
+    work.sign(1)
+    assert isinstance(work.take(agent, "a"), NoWork)
+    work.lead(2)
+    assert work.taken(agent, "b").assignment.user_id == 2
+    assert isinstance(work.take(agent, "a"), NoWork)
