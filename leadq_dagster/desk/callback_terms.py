@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from leadq_dagster.desk.terms import in_utc
 from leadq_dagster.store.callbacks import Callback, CallbackStatus
 
 # How far ahead agents see the calls that are theirs, and may call now by accepting.
@@ -42,6 +43,9 @@ class PromiseRequest:
     user_id: int
     due_at: datetime
     preferred_agent_id: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "due_at", in_utc(self.due_at))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
@@ -55,7 +55,7 @@ class Callbacks:
         """Promise a call. The same user and time again is the same callback.
 
         Raises NotFoundError for an unknown user or preferred agent, ConflictError for who may not be called,
-        RefusedError for a time that is past or too far away.
+        RefusedError for a time that is past, too far away or without a zone.
         """
 
         def promise(cursor: Cursor[TupleRow], _: Agent, moment: datetime) -> CallbackState:
@@ -77,8 +77,10 @@ class Callbacks:
             callback = callbacks.lock(cursor, [callback_id])[callback_id]
             return CallbackState.of(callback, is_raised=bool(stay and stay.callback_id == callback_id))
 
-        due_at = request.due_at.astimezone(UTC).isoformat()
-        what = f"callback to user {request.user_id} at {due_at}, preferring {request.preferred_agent_id}"
+        if request.due_at.tzinfo is None:
+            raise RefusedError("due_at needs a time zone")
+        due_at, preferred_agent_id = request.due_at.isoformat(), request.preferred_agent_id
+        what = f"callback to user {request.user_id} at {due_at}, preferring {preferred_agent_id}"
         return self._answered(request, what, promise, now)
 
     def accept(self, request: CallbackRequest, now: datetime | None = None) -> CallbackState:

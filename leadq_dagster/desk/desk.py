@@ -7,8 +7,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Self, TypeVar, cast
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
-
 from leadq_dagster.desk.callback_terms import (
     SNOOZE_MINUTES,
     CallbackRequest,
@@ -26,6 +24,7 @@ from leadq_dagster.desk.no_work import StandingsCache
 from leadq_dagster.desk.presence import Presence
 from leadq_dagster.desk.refusals import demand_storable
 from leadq_dagster.desk.reporting import OutcomeAnswer, Reporting
+from leadq_dagster.desk.retrying import retried
 from leadq_dagster.desk.routing import Routed, Routing
 from leadq_dagster.desk.taking import Invalid, Taking
 from leadq_dagster.desk.terms import DeskTerms, NoWork, OutcomeRequest, Recorded, Taken, TakeRequest
@@ -40,7 +39,6 @@ from leadq_dagster.store.levels import Levels
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
-RETRIED_FOR_SECONDS = 5.0
 # Between two looks for a lead that others have locked.
 LOCKED_PAUSE_SECONDS = 0.01
 # Others are served while the standings are counted, which takes seconds where a million are known.
@@ -121,24 +119,24 @@ class AssignmentDesk:
     def release(self, request: HoldRequest) -> datetime:
         """Give a lead back uncalled; when it may be handed out again."""
         demand_storable(request.agent_id, request.assignment_id, request.request_id)
-        return self._retried(lambda: self._holding.release(request, self._now()))
+        return retried(lambda: self._holding.release(request, self._now()))
 
     def extend(self, request: HoldRequest, lease: timedelta | None = None) -> datetime:
         """Keep a lead longer; until when."""
         demand_storable(request.agent_id, request.assignment_id, request.request_id)
-        return self._retried(lambda: self._holding.extend(request, lease, self._now()))
+        return retried(lambda: self._holding.extend(request, lease, self._now()))
 
     def expire(self) -> Expired:
         """Return the leads whose lease has ended."""
-        return self._retried(lambda: self._holding.expire(self._now()))
+        return retried(lambda: self._holding.expire(self._now()))
 
     def set_status(self, agent_id: int, status: AgentStatus) -> AgentStatus:
         """An agent says what they do."""
-        return self._retried(lambda: self._presence.set_status(agent_id, status, self._now()))
+        return retried(lambda: self._presence.set_status(agent_id, status, self._now()))
 
     def beat(self, agent_id: int) -> AgentStatus:
         """An agent is there; what they do, as the desk knows it."""
-        return self._retried(lambda: self._presence.beat(agent_id, self._now()))
+        return retried(lambda: self._presence.beat(agent_id, self._now()))
 
     def levels(self) -> Levels:
         """How full the queues are and how all known users stand; reads every known user."""
@@ -148,35 +146,35 @@ class AssignmentDesk:
                 moment, _ = assignments.clock(cursor, self._now())
                 return levels.count(cursor, moment, self.terms.rules.not_called_from)
 
-        return self._retried(count)
+        return retried(count)
 
     def route_callbacks(self) -> Routed:
         """Bring the promised calls that are near or overdue to the front, each for whom it should be."""
-        return self._retried(lambda: self._routing.route(self._now()))
+        return retried(lambda: self._routing.route(self._now()))
 
     def promise_callback(self, request: PromiseRequest) -> CallbackState:
         """Promise a user a call."""
-        return self._retried(lambda: self._callbacks.promise(request, self._now()))
+        return retried(lambda: self._callbacks.promise(request, self._now()))
 
     def accept_callback(self, request: CallbackRequest) -> CallbackState:
         """Make a promised call one's own; one agent wins."""
-        return self._retried(lambda: self._callbacks.accept(request, self._now()))
+        return retried(lambda: self._callbacks.accept(request, self._now()))
 
     def snooze_callback(self, request: CallbackRequest, minutes: int = SNOOZE_MINUTES) -> CallbackState:
         """Put a promised call off by so many minutes."""
-        return self._retried(lambda: self._callbacks.snooze(request, minutes, self._now()))
+        return retried(lambda: self._callbacks.snooze(request, minutes, self._now()))
 
     def cancel_callback(self, request: CallbackRequest, reason: CancelReason) -> CallbackState:
         """A promised call is not to be made."""
-        return self._retried(lambda: self._callbacks.cancel(request, reason, self._now()))
+        return retried(lambda: self._callbacks.cancel(request, reason, self._now()))
 
     def pending_callbacks(self, agent_id: int) -> list[PendingCallback]:
         """The promised calls that are this agent's to make soon."""
-        return self._retried(lambda: self._callbacks.pending(agent_id, self._now()))
+        return retried(lambda: self._callbacks.pending(agent_id, self._now()))
 
     def callback_health(self, span: timedelta) -> CallbackHealth:
         """How promised calls were kept over the span up to now."""
-        return self._retried(lambda: self._callbacks.health(span, self._now()))
+        return retried(lambda: self._callbacks.health(span, self._now()))
 
     def _serve_takes(self, requests: Sequence[TakeRequest]) -> Sequence[Taken | NoWork | Exception | Again]:
         self._clear_the_way()
@@ -188,7 +186,7 @@ class AssignmentDesk:
         """What kept requests of the last batch from an answer; those that got one did not wait for this."""
         in_the_way, self._in_the_way = self._in_the_way, []
         for queue in sorted({each.queue for each in in_the_way if isinstance(each, Invalid)}):
-            self._retried(partial(self._look_ahead.judge, queue, self._now()))
+            retried(partial(self._look_ahead.judge, queue, self._now()))
         if any(isinstance(each, Uncounted) for each in in_the_way):
             self._standings.wait(COUNTING_PAUSE_SECONDS)
         if any(isinstance(each, Locked) for each in in_the_way):
@@ -205,7 +203,7 @@ class AssignmentDesk:
         """Serve them in one go; where one of them breaks that, each by itself, so that it breaks its own
         only."""
         try:
-            return self._retried(lambda: serve(requests, self._now()))
+            return retried(lambda: serve(requests, self._now()))
         except TransientError:
             raise
         except Exception:  # noqa: BLE001  whatever it is, it is to be that one's alone
@@ -217,17 +215,6 @@ class AssignmentDesk:
         serve: Callable[[Sequence[Request], datetime | None], Sequence[Answer]],
     ) -> Answer | Exception:
         try:
-            return self._retried(lambda: serve([request], self._now()))[0]
+            return retried(lambda: serve([request], self._now()))[0]
         except Exception as error:  # noqa: BLE001  given to who asked
             return error
-
-    def _retried(self, work: Callable[[], Answer]) -> Answer:
-        """What another try can heal is tried again: a cut connection, a deadlock. Each try is all or
-        nothing."""
-        tries = Retrying(
-            retry=retry_if_exception_type(TransientError),
-            stop=stop_after_delay(RETRIED_FOR_SECONDS),
-            wait=wait_random_exponential(multiplier=0.02, max=0.5),
-            reraise=True,
-        )
-        return tries(work)

@@ -131,5 +131,6 @@ def lower(cursor: Cursor[TupleRow], stay: LockedStay, not_before: datetime | Non
     if stay.queue_reason != Reason.PROMISED_CALL:
         routing.lower_stays(cursor, {stay.user_id: not_before}, now)
         return
-    seen_at = queue.clock(cursor)
+    # What is done to a promise with its user locked is later than whatever moved them before.
+    seen_at = queue.latest(cursor, stay.user_id)
     queue.move_users(cursor, [queue.Move(stay.user_id, ENDED)], BY_PROMISE, now, seen_at=seen_at)

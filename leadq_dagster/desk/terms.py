@@ -1,7 +1,7 @@
 """What the desk is asked and what it answers, and the terms on which it lends out leads."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from leadq_dagster.domain.lead import Contact
@@ -10,6 +10,14 @@ from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.domain.score_rules import CURRENT_RULES, ScoreRules
 from leadq_dagster.store.assignments import Assignment
 from leadq_dagster.store.standings import Standings
+
+
+def in_utc(instant: datetime | None) -> datetime | None:
+    """The same instant by UTC; without a zone as it is, to be refused.
+
+    A clock may be a day away from UTC, and PostgreSQL takes none that is sixteen hours away.
+    """
+    return instant.astimezone(UTC) if instant is not None and instant.tzinfo is not None else instant
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,10 @@ class OutcomeRequest:
     started_at: datetime | None = None
     talk_time_seconds: int | None = None
     notes: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "callback_at", in_utc(self.callback_at))
+        object.__setattr__(self, "started_at", in_utc(self.started_at))
 
 
 @dataclass(frozen=True)

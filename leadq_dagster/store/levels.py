@@ -9,6 +9,7 @@ from psycopg.rows import TupleRow
 
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.named_sql import queries
+from leadq_dagster.store import standings
 from leadq_dagster.store.standings import Standings
 
 SQL = queries("levels")
@@ -23,7 +24,11 @@ class Levels:
 
 
 def count(cursor: Cursor[TupleRow], now: datetime, not_called_from: int) -> Levels:
-    """The levels as of this instant; a queue with nobody in it has all counts 0."""
+    """The levels as of this instant; a queue with nobody in it has all counts 0.
+
+    Takes seconds where a million are known.
+    """
+    standings.plan_for_everybody(cursor)
     parameters = {"now": now, "not_called_from": not_called_from}
     rows = cursor.execute(SQL["count_by_queue"], parameters).fetchall()
     (of_all,) = (Standings(now, *counts) for _, is_of_all, *counts in rows if is_of_all)

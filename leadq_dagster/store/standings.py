@@ -34,9 +34,14 @@ class Standings:
     cooling_until: datetime | None
 
 
+def plan_for_everybody(cursor: Cursor[TupleRow]) -> None:
+    """For this transaction: time and plans for a look at all users, on a connection made for a few rows."""
+    cursor.execute(SQL["plan_for_everybody"])
+
+
 def count(cursor: Cursor[TupleRow], now: datetime, not_called_from: int) -> Standings:
     """How everybody stands at this instant; takes seconds where a million are known."""
-    cursor.execute(SQL["plan_for_everybody"])
+    plan_for_everybody(cursor)
     row = cursor.execute(SQL["count_standings"], {"now": now, "not_called_from": not_called_from}).fetchone()
     assert row is not None
     return Standings(now, *row)

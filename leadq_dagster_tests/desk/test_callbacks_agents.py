@@ -1,10 +1,11 @@
 """What agents do with promised calls: promise, accept, snooze, cancel, and see which are theirs."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
-from leadq_dagster.desk.callback_terms import CallbackRequest, CancelReason, PromiseRequest
+from leadq_dagster.desk.callback_terms import CallbackRequest, CallbackState, CancelReason, PromiseRequest
 from leadq_dagster.desk.terms import NoWork
 from leadq_dagster.domain.errors import ConflictError, ForbiddenError, NotFoundError, RefusedError
 from leadq_dagster.domain.outcomes import Outcome
@@ -324,3 +325,20 @@ def test_an_offline_agent_s_request_does_not_make_them_available(work: AtWork) -
     work.clock.advance(seconds=timedelta(seconds=1).total_seconds())
     work.desk.route_callbacks()
     assert raised(work, callback)[:2] == (-1000, agent)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("act", [snooze, cancel])
+def test_a_call_is_taken_from_the_front_whatever_the_clocks_of_others_say(
+    work: AtWork, act: Callable[[AtWork, int, int], CallbackState]
+) -> None:
+    """P27: the user was moved by a server whose clock was ahead, and is in a queue for the promise only."""
+    agent = here(work)
+    work.lead(1)
+    work.sign(1)
+    work.judge(1)
+    callback = promised(work, 1, 5)
+    work.desk.route_callbacks()
+    assert raised(work, callback) is not None
+    work.execute("UPDATE user_call_scores SET last_queue_check = clock_timestamp() + interval '1 hour'")
+    act(work, agent, callback)
+    assert stay_of(work, 1) is None

@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 from leadq_dagster.desk.desk import AssignmentDesk
 from leadq_dagster.desk.standing_sentence import sentence_of
 from leadq_dagster.desk.terms import CallingHours, DeskTerms, NoWork, TakeRequest
-from leadq_dagster.store import explanations, standings
+from leadq_dagster.store import explanations, levels, standings
 from leadq_dagster.store.explanations import SQL
 from leadq_dagster.store.queue import Move
 from leadq_dagster.store.scores import make_known
@@ -220,3 +220,14 @@ def test_out_of_hours_is_a_reason_of_no_work(work: AtWork) -> None:
         assert (answer.standings.waiting, answer.standings.known) == (1, 1)
         clock[0] = TEN + timedelta(hours=8)
         assert not isinstance(desk.take(TakeRequest(agent, "two")), NoWork)
+
+
+def test_the_levels_are_counted_as_everybody_is_whatever_the_connection_is_for(work: AtWork) -> None:
+    """P24: by a look at all, and with time for it: among three million the desk's own plans do not end."""
+    work.lead(1)
+    with work.store.transaction() as cursor:
+        assert levels.count(cursor, TEN, LIMIT).of_all.known == 1
+        for name, setting in (("statement_timeout", "1min"), ("enable_hashjoin", "on")):
+            assert cursor.execute(f"SHOW {name}".encode()).fetchall() == [(setting,)]
+    with work.store.transaction() as cursor:
+        assert cursor.execute(b"SHOW enable_hashjoin").fetchall() == [("off",)]

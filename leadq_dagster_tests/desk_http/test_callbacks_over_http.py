@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from leadq_dagster.store.agents import Role
 from leadq_dagster_tests.desk_http.client import Caller
 from leadq_dagster_tests.desk_http.serving import Served
@@ -114,3 +116,23 @@ def test_supervisors_see_how_promised_calls_are_kept(served: Served) -> None:
     assert told["completed_calls_without_outcome"] == 0
     assert agent.get("/api/debug/callback-monitoring").status == 403
     assert served.caller(token).get("/api/debug/callback-monitoring?hours=0").status == 422
+
+
+@pytest.mark.parametrize("offset", ["+16:00", "-16:00", "+23:59", "-23:59", "+05:45"])
+def test_a_time_is_the_same_instant_by_whatever_clock_it_is_told(served: Served, offset: str) -> None:
+    """P23, P28: RFC 3339 has clocks a day away from UTC; PostgreSQL takes none of sixteen hours."""
+    served.premises.leads(1)
+    agent = served.agent()
+    lead = agent.take().json["assignment"]
+    zone = datetime.fromisoformat(f"2026-01-01T00:00:00{offset}").tzinfo
+    due_at = (datetime.now(UTC) + timedelta(hours=30)).replace(microsecond=0)
+    there = due_at.astimezone(zone).isoformat()
+    assert there.endswith(offset)
+    promised = agent.post("/api/callbacks", user_id=1, due_at=there)
+    assert promised.status == 200
+    assert datetime.fromisoformat(promised.json["due_at"]) == due_at
+    began = (due_at - timedelta(hours=31)).astimezone(zone).isoformat()
+    told = agent.report(lead, "call_back", callback_at=there, started_at=began)
+    assert told.status == 200, told.text
+    assert told.json["callback_id"] == promised.json["callback_id"]
+    assert datetime.fromisoformat(told.json["next_call_after"]) == due_at

@@ -10,6 +10,7 @@ import pytest
 from leadq_dagster.desk.http.bodies import BODY_BYTES_MAX
 from leadq_dagster_tests.desk_http.client import Answer
 from leadq_dagster_tests.desk_http.serving import Served
+from leadq_dagster_tests.store.waiting import wait_until
 
 SECRET = "+44 20 7946 0958"
 NEXT = "/api/queue/next"
@@ -193,3 +194,19 @@ def test_problems_are_written_down_without_what_was_sent(shared: Served) -> None
     assert SECRET.replace(" ", "") not in log
     assert agent.token
     assert agent.token not in log
+
+
+def test_who_goes_away_in_the_middle_of_a_body_is_no_defect(served: Served) -> None:
+    """P35: what an operator is to look at is not buried under what happens on every mobile line."""
+    agent = served.agent()
+    parts = urlsplit(served.address)
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
+        head = f"POST {NEXT} HTTP/1.1\r\nHost: desk\r\nAuthorization: Bearer {agent.token}\r\n"
+        connection.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
+        wait_until(
+            lambda: served.premises.rows("SELECT 1 FROM pg_stat_activity WHERE query LIKE '%token_hash%'")
+        )
+    wait_until(lambda: "gone" in served.log.read_text())
+    lines = [json.loads(line) for line in served.log.read_text().splitlines()]
+    assert [(line["event"], line["route"]) for line in lines] == [("gone", NEXT)]
+    assert 'status="500"' not in served.caller().get("/metrics").text

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 
 import psycopg
 import pytest
@@ -14,8 +15,9 @@ from leadq_dagster.desk.http.hand_over import HandOver
 from leadq_dagster.desk.http.identity import REMEMBERED_SECONDS, Tokens
 from leadq_dagster.desk.http.problems import ProblemError
 from leadq_dagster.store.agents import Role, token_hash
-from leadq_dagster.store.connection import Store
+from leadq_dagster.store.connection import Store, open_direct_store
 from leadq_dagster_tests.desk_http.serving import Premises, Served
+from leadq_dagster_tests.stages.failing import end_backend
 
 PATHS = (
     ("POST", "/api/queue/next"),
@@ -157,3 +159,32 @@ def test_tokens_asked_about_while_the_store_is_busy_are_looked_up_together(premi
     assert [first, *rest] == [ids[0], *ids, ids[1]]
     assert store.transactions == 2
     tokens.close()
+
+
+def test_a_revoked_supervisor_acts_on_nobody_from_that_moment(served: Served) -> None:
+    """No token of a supervisor is remembered: the desk looks at whom they act on."""
+    other, _ = served.premises.enrol()
+    above, token = served.premises.enrol("above", Role.SUPERVISOR)
+    supervisor, path = served.caller(token), f"/api/agents/{other}/status"
+    assert supervisor.send("PUT", path, {"status": "break"}).status == 200
+    with served.premises.store.transaction() as cursor:
+        cursor.execute("UPDATE agents SET is_active = false WHERE id = %s", [above])
+    assert supervisor.send("PUT", path, {"status": "available"}).status == 403
+    assert served.premises.rows("SELECT status FROM agents WHERE id = %s", other) == [("break",)]
+
+
+def test_a_connection_that_was_cut_costs_nobody_a_refusal(premises: Premises) -> None:
+    """P19: the look-up is tried again, as everything that the desk does."""
+    agent_id, token = premises.enrol()
+    with open_direct_store(premises.store_url, pool_size=1) as store:
+        tokens = Tokens(store, HandOver(), seconds=count(step=60).__next__)
+
+        def whose() -> int:
+            return asyncio.run(tokens.identify(bearing(token))).agent_id
+
+        assert whose() == agent_id
+        with store.transaction() as cursor:
+            pid = cursor.connection.info.backend_pid
+        end_backend(premises.store_url, pid)
+        assert whose() == agent_id
+        tokens.close()

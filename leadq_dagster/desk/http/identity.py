@@ -9,12 +9,12 @@ from starlette.requests import Request
 from leadq_dagster.desk.combiner import Combiner
 from leadq_dagster.desk.http.hand_over import HandOver
 from leadq_dagster.desk.http.problems import ProblemError
+from leadq_dagster.desk.retrying import retried
 from leadq_dagster.store import agents
 from leadq_dagster.store.agents import Identity, Role
 from leadq_dagster.store.connection import Store
 
-# How long a token that was replaced may still be taken for good. Whoever is revoked is refused by the desk
-# itself, at once: it looks at the agent in every transaction.
+# How long an agent's token that was replaced may still be taken for good.
 REMEMBERED_SECONDS = 5.0
 REMEMBERED_MAX = 10_000
 
@@ -58,16 +58,26 @@ class Tokens:
         return identity
 
     def _look_up(self, hashes: Sequence[bytes]) -> list[Identity | None]:
-        """Unknown tokens are not remembered: there is no end to them."""
+        """Unknown tokens are not remembered: there is no end to them.
+
+        Nor are supervisors': the desk looks at the agent in every transaction, not at who acts on the agent.
+        """
         for hashed in hashes:
             self._remembered.pop(hashed, None)
-        with self._store.transaction() as cursor:
-            found = agents.by_tokens(cursor, hashes)
+        found = retried(lambda: self._found(hashes))
         if len(self._remembered) + len(found) > REMEMBERED_MAX:
             self._remembered.clear()
         expires = self._seconds() + REMEMBERED_SECONDS
-        self._remembered |= {hashed: (identity, expires) for hashed, identity in found.items()}
+        self._remembered |= {
+            hashed: (identity, expires)
+            for hashed, identity in found.items()
+            if identity.role is not Role.SUPERVISOR
+        }
         return [found.get(hashed) for hashed in hashes]
+
+    def _found(self, hashes: Sequence[bytes]) -> dict[bytes, Identity]:
+        with self._store.transaction() as cursor:
+            return agents.by_tokens(cursor, hashes)
 
 
 def demand_self_or_supervisor(identity: Identity, agent_id: int) -> None:

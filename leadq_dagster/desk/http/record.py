@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -42,6 +43,10 @@ class Recording:
 
         try:
             await self._app(scope, receive, send_and_note)
+        except ClientDisconnect:
+            # Nobody is there to be answered, and nothing is wrong with the desk.
+            log.info("gone", method=scope["method"], route=_template(scope))
+            return
         except Exception as error:  # noqa: BLE001  whatever it is, it is told without what it says of people
             note_defect(error)
             if not status:

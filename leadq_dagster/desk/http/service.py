@@ -12,6 +12,7 @@ from leadq_dagster.desk.desk import AssignmentDesk
 from leadq_dagster.desk.http.hand_over import HandOver
 from leadq_dagster.desk.http.identity import Tokens
 from leadq_dagster.desk.http.meters import Meters
+from leadq_dagster.domain.errors import LeadqError
 from leadq_dagster.store.agents import Identity
 from leadq_dagster.store.levels import Levels
 
@@ -22,20 +23,49 @@ DIFFERENCES_SECONDS = 30.0
 
 @dataclass
 class Kept(Generic[Told]):
-    """An answer that is asked for anew once it is `lasts_seconds` old, by one thread at a time."""
+    """An answer that is asked for anew once it is `lasts_seconds` old, by one thread at a time.
+
+    A failure is an answer too: what takes a minute to fail is not asked for by everybody who waits for it.
+    While one thread asks, the others are told the last answer; only where there is none yet they wait.
+    """
 
     ask: Callable[[], Told]
     lasts_seconds: float
     seconds: Callable[[], float] = time.monotonic
-    _answer: tuple[Told, float] | None = field(default=None, init=False)
+    _answer: Callable[[], Told] | None = field(default=None, init=False)
+    _expires: float = field(default=0.0, init=False)
     _asking: Lock = field(default_factory=Lock, init=False)
 
     def __call__(self) -> Told:
-        """The answer. Raises what asking raises, and asks again the next time."""
+        """The answer. Raises what asking raised."""
+        answer = self._answer
+        if answer is None or self.seconds() >= self._expires:
+            answer = self._asked(answer)
+        return answer()
+
+    def _asked(self, last: Callable[[], Told] | None) -> Callable[[], Told]:
+        if last is not None and self._asking.locked():
+            return last
         with self._asking:
-            if self._answer is None or self.seconds() >= self._answer[1]:
-                self._answer = (self.ask(), self.seconds() + self.lasts_seconds)
-            return self._answer[0]
+            answer = self._answer
+            if answer is None or self.seconds() >= self._expires:
+                answer = self._answer = _outcome_of(self.ask)
+                self._expires = self.seconds() + self.lasts_seconds
+            return answer
+
+
+def _outcome_of(ask: Callable[[], Told]) -> Callable[[], Told]:
+    """What asking gave, to be given again: the answer, or the error raised."""
+    try:
+        told = ask()
+    except LeadqError as error:
+        kind, sentence = type(error), str(error)
+
+        def fail() -> Told:
+            raise kind(sentence)
+
+        return fail
+    return lambda: told
 
 
 class Service:
