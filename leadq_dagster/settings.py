@@ -178,7 +178,7 @@ def hours_of(text: str) -> tuple[time, time]:
     try:
         start, end = (time.fromisoformat(part.replace("24:00", "00:00")) for part in text.split("-"))
     except ValueError:
-        raise ValueError("are not hours such as 08:00-20:00") from None
+        raise ValueError("write the hours as 08:00-20:00; 22:00-06:00 goes over midnight") from None
     return start, end
 
 

@@ -68,7 +68,9 @@ class Callbacks:
             if user.suppressed_reason:
                 raise ConflictError(f"user {request.user_id} is not called: {user.suppressed_reason}")
             if not moment < request.due_at <= moment + self.terms.promise_reach:
-                raise RefusedError(f"due_at is not within the next {self.terms.promise_reach.days} days")
+                raise RefusedError(
+                    f"due_at is to be after now and at most {self.terms.promise_reach.days} days ahead"
+                )
             stay = routing.lock_stays(cursor, [user.user_id]).get(user.user_id)
             queue = stay.queue if stay else PROMISED.queue
             assert queue is not None

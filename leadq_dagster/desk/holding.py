@@ -66,7 +66,7 @@ class Holding:
         lease = self.terms.lease if lease is None else lease
         if not timedelta(0) < lease <= self.terms.lease_max:
             seconds = int(self.terms.lease_max.total_seconds())
-            raise RefusedError(f"a lease lasts 1 to {seconds} seconds")
+            raise RefusedError(f"lease_seconds is to be 1 to {seconds} seconds")
 
         def extend(cursor: Cursor[TupleRow], moment: datetime) -> dict[str, Any]:
             until = assignments.extend(cursor, request.assignment_id, moment + lease)

@@ -62,7 +62,7 @@ def refusal_of_agent(agent_id: int, agent: Agent | None) -> LeadqError | None:
     if agent is None:
         return NotFoundError(f"there is no agent {agent_id}")
     if not agent.is_active:
-        return ForbiddenError(f"agent {agent_id} is not active")
+        return ForbiddenError(f"agent {agent_id} is revoked: a new token gives access again")
     return None
 
 
@@ -75,7 +75,9 @@ def refusal_of_holder(request: AboutAssignment, agent: Agent | None, held: Held 
     if held.agent_id != request.agent_id:
         return ForbiddenError(f"assignment {request.assignment_id} is another agent's")
     if held.lease_token != request.lease_token:
-        return ConflictError("the lease token is not that of the assignment")
+        return ConflictError(
+            "the lease token is another one: send the lease_token that came with the assignment"
+        )
     return None
 
 
@@ -88,7 +90,9 @@ def refusal_of_outcome(request: OutcomeRequest, terms: DeskTerms, now: datetime)
         return RefusedError(f"talk_time_seconds is not within 0 to {TALK_TIME_SECONDS_MAX}")
     own = f"{ASSIGNMENT_CALL}{request.assignment_id}"
     if request.call_id is not None and request.call_id.startswith(ASSIGNMENT_CALL) and request.call_id != own:
-        return RefusedError("call_id is what another assignment's call would be named")
+        return RefusedError(
+            f"call_id is not the dialler's own: what begins with {ASSIGNMENT_CALL} names calls without one"
+        )
     consequence = terms.rules.consequences[request.outcome]
     if consequence.must_agree and request.callback_at is None:
         return RefusedError(f"outcome {request.outcome} needs the agreed time in callback_at")
@@ -96,7 +100,9 @@ def refusal_of_outcome(request: OutcomeRequest, terms: DeskTerms, now: datetime)
         if not consequence.may_agree:
             return RefusedError(f"outcome {request.outcome} has no agreed time: leave out callback_at")
         if not now < request.callback_at <= now + terms.promise_reach:
-            return RefusedError(f"callback_at is not within the next {terms.promise_reach.days} days")
+            return RefusedError(
+                f"callback_at is to be after now and at most {terms.promise_reach.days} days ahead"
+            )
     if request.started_at is not None and request.started_at > now:
-        return RefusedError("started_at is in the future")
+        return RefusedError("started_at is to be now or before")
     return None

@@ -26,7 +26,7 @@ from leadq_dagster.store.assignments import Assignment, EndReason
 from leadq_dagster.store.connection import Store
 
 UNREACHABLE: Final = "the source could not be asked"
-UNASKED: Final = "the source cannot be asked about the lead: try again"
+UNASKED: Final = "the source cannot be asked about the lead: try again, with the same request id"
 
 TakeAnswer = Taken | NoWork | LeadqError
 

@@ -10,8 +10,11 @@ from leadq_dagster.store.holds import Report
 
 WAITING: Final = "waiting"
 LEFT: Final = "left"
-TOO_LATE: Final = "the lease had ended: the call is recorded, the lead is not moved by it"
-REPORTED: Final = "the assignment has its outcome already"
+TOO_LATE: Final = (
+    "the lease had ended: the call is recorded, and another call that was agreed is promised;"
+    " the lead is not moved by it"
+)
+REPORTED: Final = "another request has reported the outcome of the assignment: ask for the next lead"
 
 
 def again(request: OutcomeRequest, report: Report | None) -> Recorded | ConflictError | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
-from leadq_dagster.domain.errors import NotFoundError
+from leadq_dagster.domain.errors import NotFoundError, RefusedError
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.named_sql import queries
 from leadq_dagster.store import agents, assignments
@@ -50,7 +50,9 @@ def everybody(cursor: Cursor[TupleRow]) -> list[Enrolled]:
 
 
 def enrol(store: Store, name: str, role: Role, queues: Sequence[QueueType]) -> tuple[int, str]:
-    """A new agent's id, and the token, of which only a hash is stored."""
+    """A new agent's id, and the token, of which only a hash is stored. Raises RefusedError without a name."""
+    if not name.strip():
+        raise RefusedError("give the agent a name, as it is to be shown")
     token = _token()
     with store.transaction() as cursor:
         return agents.add(cursor, name, role, queues, agents.token_hash(token)), token

@@ -56,6 +56,9 @@ def test_unknown_agents_and_queues_are_plain_sentences(premises: Premises) -> No
         assert (done.returncode, done.stdout) == (1, "")
         assert "there is no agent 7" in done.stderr
         assert "Traceback" not in done.stderr
+    nameless = agents(premises, "add", " ")
+    assert (nameless.returncode, nameless.stdout) == (1, "")
+    assert "give the agent a name" in nameless.stderr
     assert agents(premises, "add", "x", "--queue", "vip").returncode == 2
     assert agents(premises, "revoke", str(2**63)).returncode == 2
     assert premises.rows("SELECT count(*) FROM agents") == [(0,)]

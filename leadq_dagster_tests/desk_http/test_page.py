@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
@@ -136,6 +137,34 @@ def test_an_answer_that_got_lost_is_asked_for_again_by_the_same_request(page: Pa
     assert len(sent) == 3
     assert len(set(sent)) == 1
     assert served.premises.rows("SELECT count(*) FROM call_outcomes") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"is_validated": False}, "no reason to call this person any more"),
+        ({"is_validated": False, "contact": None}, "could not be asked"),
+        ({}, None),
+    ],
+)
+def test_a_lead_that_the_source_did_not_confirm_says_so(
+    page: Page, served: Served, changed: dict[str, Any], words: str | None
+) -> None:
+    """P21."""
+    served.premises.leads(1)
+    sign_in(page, served)
+
+    def change(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | changed)
+
+    page.route("**/api/queue/next", change)
+    page.get_by_role("button", name="Next lead").click()
+    expect(page.locator("#lead-user")).to_have_text("1")
+    warnings = page.locator("#lead .warn:visible")
+    expect(warnings).to_have_count(1 if words else 0)
+    if words:
+        expect(warnings).to_contain_text(words)
 
 
 def test_a_service_that_is_away_is_told_in_plain_words(page: Page, served: Served) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from leadq_dagster.desk.http.problems import ProblemError, invalid_body, invalid_fields
+from leadq_dagster.desk.http.problems import MESSAGES, ProblemError, invalid_body, invalid_fields
 
 BODY_BYTES_MAX = 65_536
 REQUEST_ID_PATTERN = "^[!-~]{1,100}$"
@@ -24,7 +24,6 @@ NO_REQUEST_ID = (
     f" or in the header {IDEMPOTENCY_KEY}"
 )
 TWO_REQUEST_IDS = f"request_id and the header {IDEMPOTENCY_KEY} differ: send one of them"
-KEY_IS_WRONG = "1 to 100 visible ASCII characters without spaces"
 
 Id = Annotated[int, Field(ge=1, le=BIGINT_MAX, json_schema_extra={"format": "int64"})]
 Name = Annotated[str, Field(pattern=REQUEST_ID_PATTERN)]
@@ -73,7 +72,7 @@ def request_id_of(request: Request, body: RequestBody) -> str:
             raise _wrong("request_id", NO_REQUEST_ID)
         return body.request_id
     if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 100 and " " not in key):
-        raise _wrong(IDEMPOTENCY_KEY, KEY_IS_WRONG)
+        raise _wrong(IDEMPOTENCY_KEY, MESSAGES["string_pattern_mismatch"])
     if body.request_id not in (None, key):
         raise _wrong("request_id", TWO_REQUEST_IDS)
     return key

@@ -45,9 +45,10 @@ class PromiseBody(RequestBody):
     """Promise a user a call."""
 
     user_id: Id
-    due_at: Instant = Field(description="The promised time.")
+    due_at: Instant = Field(description="The promised time: after now and at most 90 days ahead.")
     preferred_agent_id: Id | None = Field(
-        default=None, description="Who is to call, if available then; by default whoever is."
+        default=None,
+        description="Who is to call, if available then; by default whoever is. The first promise's holds.",
     )
 
 
@@ -97,7 +98,7 @@ class PendingShape(BaseModel):
 
 
 class PendingAnswer(BaseModel):
-    """The agent's calls due within ten minutes or overdue, the oldest first, at most a hundred."""
+    """The agent's calls due within ten minutes or overdue, by call_after, at most a hundred."""
 
     callbacks: list[PendingShape]
 
@@ -125,7 +126,7 @@ class MonitorAnswer(BaseModel):
     alerts: list[str] = Field(description="The measures below 80 %, in words.")
     completed_calls_without_outcome: int
     overdue: int = Field(description="Open callbacks whose time to call has come.")
-    overdue_since: AwareDatetime | None
+    overdue_since: AwareDatetime | None = Field(description="When the first of them was to be made.")
 
 
 @router.post("/api/callbacks", **described(CallbackAnswer, PromiseBody, [404, 409], example=PROMISE))
@@ -177,7 +178,7 @@ async def cancel_callback(request: Request, callback_id: CallbackId) -> Response
 
 @router.get("/api/agents/{agent_id}/pending-callbacks", **described(PendingAnswer, refusals=[404, 422]))
 async def list_pending_callbacks(request: Request, agent_id: AgentId) -> Response:
-    """The calls that the agent accepted, or that are reserved for them."""
+    """The calls that the agent accepted, or that are reserved for them, or that prefer them as yet."""
     service = service_of(request)
     demand_self_or_supervisor(await service.identify(request), agent_id)
     pending = await run_in_threadpool(service.desk.pending_callbacks, agent_id)

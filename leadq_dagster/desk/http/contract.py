@@ -64,7 +64,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         version="1",
         summary="The next lead for each agent, and what came of it.",
         description=(
-            "Each request that changes something carries an id of the caller's own choice; sent again with"
+            "Each POST that changes something carries an id of the caller's own choice; sent again with"
             " the same id it has the same answer. Errors are problem details (RFC 9457)."
         ),
         routes=app.routes,

@@ -54,7 +54,9 @@ class Tokens:
         if identity is None:
             raise _unauthorized("this token is not known", ', error="invalid_token"')
         if not identity.is_active:
-            raise ProblemError(HTTPStatus.FORBIDDEN, f"agent {identity.agent_id} is not active")
+            raise ProblemError(
+                HTTPStatus.FORBIDDEN, f"agent {identity.agent_id} is revoked: a new token gives access again"
+            )
         return identity
 
     def _look_up(self, hashes: Sequence[bytes]) -> list[Identity | None]:

@@ -28,7 +28,8 @@ async def tell_who_i_am(request: Request) -> Response:
 
 @router.put("/{agent_id}/status", **described(PresenceAnswer, StatusBody, [404], example={"status": "break"}))
 async def set_status(request: Request, agent_id: AgentId) -> Response:
-    """Say what the agent does. Whoever takes a lead is on_call, and available again after its outcome."""
+    """Say what the agent does. A take or an extension makes who holds a lead on_call, whatever was said; the
+    outcome makes them available again, unless they said break meanwhile."""
     service = service_of(request)
     demand_self_or_supervisor(await service.identify(request), agent_id)
     body = await read_body(request, StatusBody)

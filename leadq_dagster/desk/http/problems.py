@@ -18,6 +18,11 @@ from leadq_dagster.domain.errors import (
     TransientError,
 )
 
+# Where pydantic's own words do not say what would be right.
+MESSAGES = {
+    "string_pattern_mismatch": "should be 1 to 100 visible ASCII characters without spaces",
+    "timezone_aware": "should have a time zone, such as Z or +02:00",
+}
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
 # The store's errors name hosts and tables: for the log, not for who asks.
@@ -48,7 +53,7 @@ class Problem(BaseModel):
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="A sentence for the person who reads it.")
     errors: list[WrongField] | None = Field(
-        default=None, description="What to change, field by field; only with status 422."
+        default=None, description="What to change, field by field: with status 422, where it is about fields."
     )
 
 
@@ -106,7 +111,7 @@ def invalid_fields(errors: Sequence[Mapping[str, Any]], known: Sequence[str] = (
     wrong = []
     for error in errors:
         place = [part for part in error["loc"] if part not in ("body", "query", "path", "header")]
-        message = str(error["msg"]).removeprefix("Value error, ")
+        message = MESSAGES.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
         if error["type"] == "extra_forbidden":
             place, message = place[:-1], f"has an unknown field; there are: {', '.join(known)}"
         item = {"field": ".".join(map(str, place)) or "body", "message": message}

@@ -96,10 +96,12 @@ class AssignmentShape(BaseModel):
     assigned_at: AwareDatetime
     user_id: Id
     queue_type: QueueType
-    queue_reason: str
+    queue_reason: str = Field(
+        description="Why the user is in the queue, such as no_signature or promised_call."
+    )
     priority_score: int = Field(description="Lower is called first; below 0 a promised call.")
-    attempts: int = Field(description="Calls made to this user so far.")
-    last_outcome: str | None
+    attempts: int = Field(description="Outcomes reported of this user so far, in any queue.")
+    last_outcome: str | None = Field(description="What the last of them was; null: none yet.")
     last_call_at: AwareDatetime | None
     callback: "CallbackShape | None" = Field(description="The promised call that this one keeps, if any.")
 
@@ -152,8 +154,12 @@ class TakeAnswer(BaseModel):
     """A lead, or none and why."""
 
     assignment: AssignmentShape | None
-    contact: ContactShape | None = Field(description="null also while the source cannot be asked.")
-    is_validated: bool = Field(description="false: the source could not be asked whether to call.")
+    contact: ContactShape | None = Field(
+        description="null while the source cannot be asked, and where a lead is repeated that has ended."
+    )
+    is_validated: bool = Field(
+        description="false: the source could not be asked whether to call, or has no reason to any more."
+    )
     no_work: NoWorkShape | None
 
 
@@ -170,7 +176,7 @@ class ReleaseAnswer(BaseModel):
     """The lead went back."""
 
     assignment_id: Id
-    available_from: AwareDatetime
+    available_from: AwareDatetime = Field(description="From when on it may be handed out, to anybody.")
 
 
 class ExtendAnswer(BaseModel):
@@ -211,5 +217,5 @@ class LevelsAnswer(BaseModel):
 class HealthAnswer(BaseModel):
     """Whether the service can work, and else why not."""
 
-    status: str
-    reasons: list[str]
+    status: str = Field(description="ok or not ready.")
+    reasons: list[str] = Field(description="Why it is not ready, in words; empty when it is.")

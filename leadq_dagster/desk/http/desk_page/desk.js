@@ -172,7 +172,8 @@ function showLead(told) {
   one("lead-last").textContent = lead.last_outcome ? `${last}: ${inWords(lead.last_outcome)}` : last;
   show("promise", Boolean(lead.callback));
   if (lead.callback) one("promise").textContent = `Promised for ${atTime(lead.callback.due_at)}`;
-  show("unvalidated", !told.is_validated);
+  show("unasked", !told.is_validated && !told.contact);
+  show("unneeded", !told.is_validated && Boolean(told.contact));
   one("notes").value = "";
   one("talk").value = "";
   stopAgreeing();
