@@ -87,7 +87,7 @@ class Batch:
         self.claim.untold |= {
             item.id: repeats[item.id]
             for item in self.repeated.values()
-            if item.id in repeats and now < item.assigned_at + TOLD_WITHIN
+            if item.id in repeats and item.assigned_at <= now < item.assigned_at + TOLD_WITHIN
         }
         told = [
             Answer(item.agent_id, self.requests[place].request_id, TAKE, {LEAD: item.id})

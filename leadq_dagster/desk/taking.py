@@ -5,14 +5,14 @@ Claim in one transaction, ask the source in none, and put right in another what 
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 from leadq_dagster.desk.claiming import Claiming
-from leadq_dagster.desk.combiner import Again
+from leadq_dagster.desk.combiner import AGAIN, Again
 from leadq_dagster.desk.gate import Gate, belongs
 from leadq_dagster.desk.log import race_lost
 from leadq_dagster.desk.look_ahead import NOT_FOUND_PAUSE, PRE_CALL, moves_of
@@ -21,11 +21,15 @@ from leadq_dagster.desk.terms import DeskTerms, NoWork, Taken, TakeRequest
 from leadq_dagster.domain.errors import LeadqError, TransientError
 from leadq_dagster.domain.lead import SourceLead
 from leadq_dagster.domain.queue_rule import QueueType
-from leadq_dagster.store import agents, assignments, queue
+from leadq_dagster.store import agents, assignments, outcomes, queue
 from leadq_dagster.store.assignments import Assignment, EndReason
 from leadq_dagster.store.connection import Store
 
 UNREACHABLE: Final = "the source could not be asked"
+# A lead that was never handed out waits where it did.
+UNCHANGED: Final = datetime.min.replace(tzinfo=UTC)
+# A client who waits so long may have asked another desk, or done something else, meanwhile.
+LOOKED_AGAIN_AFTER_SECONDS: Final = 0.1
 UNASKED: Final = "the source cannot be asked about the lead: try again, with the same request id"
 
 TakeAnswer = Taken | NoWork | LeadqError
@@ -54,71 +58,93 @@ class Taking:
         """
         claim = self.claiming.claim(requests, now)
         held = [item for item in claim.answers if isinstance(item, Assignment) and item.id not in claim.ended]
+        began = self.gate.seconds()
         leads = self.gate.ask(list({item.user_id for item in held}))
+        final: dict[int, Any] = {}
+        if self.gate.seconds() - began >= LOOKED_AGAIN_AFTER_SECONDS:
+            final = self._ended_meanwhile(held)
+        held = [item for item in held if item.id not in final]
         valid = {item.id for item in held if leads and _belongs(item, leads.get(item.user_id))}
         if leads is None:
-            final = self._unvalidated(held, claim)
+            final |= self._unvalidated(held, claim)
         else:
-            final = self._taken_back([item for item in held if item.id not in valid], leads, claim)
+            final |= self._taken_back([item for item in held if item.id not in valid], leads, claim)
         return [
             _answer(item, final, leads or {}, valid, claim.ended) if isinstance(item, Assignment) else item
             for item in claim.answers
         ]
 
+    def _ended_meanwhile(self, held: Sequence[Assignment]) -> dict[int, Any]:
+        """Those that somebody ended while the source was thinking: their requests are served again."""
+        with self.store.transaction() as cursor:
+            return dict.fromkeys(assignments.ended(cursor, [item.id for item in held]), AGAIN)
+
     def _unvalidated(self, held: Sequence[Assignment], claim: Claim) -> dict[int, Any]:
         """The source does not answer: by the terms, hand out and mark, or take back and refuse.
 
-        A lead that the agent had before is not taken back: they may be talking to the user.
+        What the agent may have been told of is not taken back: they may be talking to the user.
         """
         with self.store.transaction() as cursor:
             if self.terms.hands_out_unvalidated:
+                agents.lock(cursor, [item.agent_id for item in held])
                 assignments.mark_unvalidated(cursor, [item.id for item in held], UNREACHABLE)
                 return {}
-            new = [item for item in held if claim.untold.get(item.id) == 0]
-            ours = {item.id: claim.now for item in _ours(cursor, new, claim)}
-            assignments.give_back(cursor, ours, EndReason.REFUSED, claim.now)
+            repeats = _lock_held(cursor, held)
+            new = {
+                item.id: UNCHANGED for item in held if repeats.get(item.id) == claim.untold.get(item.id) == 0
+            }
+            assignments.give_back(cursor, new, EndReason.REFUSED, claim.now)
         return {item.id: TransientError(UNASKED) for item in held}
 
     def _taken_back(
         self, unfit: Sequence[Assignment], leads: dict[int, SourceLead], claim: Claim
     ) -> dict[int, Any]:
-        """What becomes of those that the source does not have in this queue: nobody is told of them.
+        """What becomes of those that the source does not have in this queue.
 
-        Whom somebody may have been told of stays in hand; the hourly check finds them there.
+        The agent is not told of who is elsewhere, or not shown; on doubt, what they may have been told of
+        stays in their hand. Whoever left that way is found by the hourly check.
         """
-        untold = [item for item in unfit if item.id in claim.untold]
+        untold = [
+            item
+            for item in unfit
+            if item.id in claim.untold and (item.user_id in leads or not claim.untold[item.id])
+        ]
         if not untold:
             return {}
         with self.store.transaction() as cursor:
-            ours = _ours(cursor, untold, claim)
-            leaving = [item for item in ours if item.user_id in leads]
-            missing = [item for item in ours if item.user_id not in leads]
-            moves = moves_of([leads[item.user_id] for item in leaving])
-            moved = queue.move_users(cursor, moves, PRE_CALL, claim.now, seen_at=claim.seen_at)
-            lost = [item for item in leaving if item.user_id not in moved.queues]
-            # Judged on later knowledge, or by a clock that is ahead of ours: looked at again later.
-            assignments.give_back(cursor, _pauses(lost, claim), EndReason.INVALID, claim.now)
-            assignments.give_back(cursor, _pauses(missing, claim), EndReason.NOT_FOUND, claim.now)
-        for item in lost:
-            race_lost(agent_id=item.agent_id, user_id=item.user_id, stay_id=item.stay_id)
-        return {item.id: Invalid(item.queue) for item in ours}
+            repeats = _lock_held(cursor, untold)
+            ours = [item for item in untold if repeats.get(item.id) == claim.untold[item.id]]
+            moves = moves_of([leads[item.user_id] for item in ours if item.user_id in leads])
+            moved = queue.move_users(cursor, moves, PRE_CALL, claim.now, seen_at=claim.seen_at).queues
+            stuck = [item for item in ours if item.user_id not in moved]
+            # Not shown; or judged on later knowledge, also by a clock that is ahead of ours: looked at later.
+            new = [item for item in stuck if not claim.untold[item.id]]
+            for reason, is_shown in ((EndReason.INVALID, True), (EndReason.NOT_FOUND, False)):
+                later = {
+                    item.id: claim.now + NOT_FOUND_PAUSE
+                    for item in new
+                    if (item.user_id in leads) is is_shown
+                }
+                assignments.give_back(cursor, later, reason, claim.now)
+        for item in stuck:
+            if item.user_id in leads:
+                race_lost(agent_id=item.agent_id, user_id=item.user_id, stay_id=item.stay_id)
+        in_hand = set(repeats).difference(item.id for item in ours).union(item.id for item in stuck)
+        in_hand.difference_update(item.id for item in new)
+        return {item.id: Invalid(item.queue) for item in untold if item.id not in in_hand}
 
 
 def _belongs(item: Assignment, lead: SourceLead | None) -> bool:
     return lead is not None and belongs(lead, item.queue, item.queue_reason)
 
 
-def _ours(cursor: Cursor[TupleRow], items: Sequence[Assignment], claim: Claim) -> list[Assignment]:
-    """Those of these that no other desk has repeated since; with their agents locked, none does now."""
+def _lock_held(cursor: Cursor[TupleRow], items: Sequence[Assignment]) -> dict[int, int]:
+    """Of these those still held, with how often they were repeated: with all that it takes locked, so that no
+    other desk repeats or ends them before we have."""
+    ids = [item.id for item in items]
     agents.lock(cursor, [item.agent_id for item in items])
-    ours = assignments.unrepeated(cursor, {item.id: claim.untold[item.id] for item in items})
-    return [item for item in items if item.id in ours]
-
-
-def _pauses(items: Sequence[Assignment], claim: Claim) -> dict[int, datetime]:
-    """When these may be handed out again; where another desk may have told of one, not within that lease."""
-    later = claim.now + NOT_FOUND_PAUSE
-    return {item.id: max(later, item.lease_expires_at) if claim.untold[item.id] else later for item in items}
+    outcomes.locking_users(cursor, ids)()
+    return assignments.lock_held(cursor, ids)
 
 
 def _answer(

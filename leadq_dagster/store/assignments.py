@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
@@ -32,6 +32,9 @@ class EndReason(StrEnum):
     REFUSED = "refused"
     SNOOZED = "snoozed"
     CANCELLED = "cancelled"
+
+
+UNTOLD: Final = frozenset({EndReason.INVALID, EndReason.NOT_FOUND, EndReason.REFUSED})
 
 
 @dataclass(frozen=True)
@@ -114,10 +117,19 @@ def repeat(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> dict[int,
     return dict(rows.fetchall())
 
 
-def unrepeated(cursor: Cursor[TupleRow], repeats: Mapping[int, int]) -> set[int]:
-    """Of these assignments those that were repeated so often and no oftener; with their agents locked."""
-    parameters = {"assignment_ids": list(repeats), "repeats": list(repeats.values())}
-    return {number for (number,) in cursor.execute(SQL["select_unrepeated"], parameters)}
+def lock_held(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> dict[int, int]:
+    """Of these assignments those that hold their stays still, locked, with how often they were repeated.
+
+    Their agents and users are to be locked before.
+    """
+    rows = cursor.execute(SQL["lock_held"], {"assignment_ids": list(assignment_ids)})
+    return dict(rows.fetchall())
+
+
+def ended(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> set[int]:
+    """Those of these assignments that have ended."""
+    rows = cursor.execute(SQL["select_ended"], {"assignment_ids": list(assignment_ids)})
+    return {assignment_id for (assignment_id,) in rows}
 
 
 def _held_and_given(
@@ -204,11 +216,15 @@ def mark_unvalidated(cursor: Cursor[TupleRow], assignment_ids: Sequence[int], re
 def give_back(
     cursor: Cursor[TupleRow], available_from: Mapping[int, datetime], reason: EndReason, now: datetime
 ) -> list[int]:
-    """Return these assignments' stays to the queue, callable from then on; the ids of those still held."""
+    """Return these assignments' stays to the queue, callable from then on; the ids of those still held.
+
+    A promised call is nobody's then, unless the agent was never told of it.
+    """
     parameters = {
         "assignment_ids": list(available_from),
         "available_froms": list(available_from.values()),
         "end_reason": reason,
+        "is_untold": reason in UNTOLD,
         "now": now,
     }
     return [assignment_id for assignment_id, _ in cursor.execute(SQL["return_stays"], parameters)]

@@ -132,9 +132,10 @@ class Model:
         self.told[(agent_id, request_id)] = held
         if self.is_down and not self.hands_out:
             if is_new:
-                self.end(held, "refused", now)
+                self.end(held, "refused")
             return ("TransientError",)
-        is_untold = now < held.given_at + TOLD_WITHIN
+        is_shown = held.stay.user_id in self.facts
+        is_untold = now < held.given_at + TOLD_WITHIN and (is_shown or not held.repeats)
         if is_untold and not self.is_down and not self.is_confirmed(held):
             self.take_back(held, now)
             return self.take(agent_id, request_id, queue, now)
@@ -157,7 +158,7 @@ class Model:
         if user_id in self.facts:
             self.judge(user_id, now, "invalid")
         else:
-            self.end(held, "not_found", max(now + PAUSE, held.expires) if held.repeats else now + PAUSE)
+            self.end(held, "not_found", now + PAUSE)
         for stay in [each for each in self.stays.values() if each.queue is queue and not each.held_by]:
             if stay.available <= now and stay.score < 200:
                 if stay.user_id in self.facts:

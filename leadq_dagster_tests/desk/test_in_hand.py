@@ -1,6 +1,7 @@
 """A lead in an agent's hand: who asks again is told of it again, and nobody takes it back from them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from threading import Event
@@ -8,14 +9,16 @@ from threading import Event
 import pytest
 from structlog.testing import capture_logs
 
-from leadq_dagster.desk.callback_terms import PromiseRequest
-from leadq_dagster.desk.terms import NoWork, TakeRequest
+from leadq_dagster.desk.callback_terms import CallbackRequest, CancelReason, PromiseRequest
+from leadq_dagster.desk.terms import NoWork, Taken, TakeRequest
 from leadq_dagster.domain.errors import ConflictError, TransientError
 from leadq_dagster.domain.lead import SourceLead
 from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster_tests.desk.at_work import TERMS, AtWork, at_work, fresh_work
+from leadq_dagster_tests.desk.promising import accept, here, promised
 from leadq_dagster_tests.servers.running import Servers
 
+Slowly = tuple[AtWork, Callable[[], Taken | NoWork]]
 ENDS = "SELECT end_reason FROM assignments ORDER BY id"
 
 
@@ -62,10 +65,12 @@ def test_whose_lead_was_taken_back_when_they_may_have_heard_of_it_keeps_the_user
 
 
 class Slow:
-    """A source that answers, or fails, when the test lets it."""
+    """A source that answers, or fails, when the test lets it; by the gate's clock that took long."""
 
-    def __init__(self, answer: Iterable[SourceLead] | None) -> None:
+    def __init__(self, work: AtWork, answer: Iterable[SourceLead] | None) -> None:
         self.answer, self.asked, self.go_on = answer, Event(), Event()
+        work.desk.gate.source = self
+        work.desk.gate.seconds = lambda: float(self.go_on.is_set())
 
     def read_leads(self, user_ids: Sequence[int]) -> list[SourceLead]:
         self.asked.set()
@@ -87,8 +92,7 @@ def test_a_slow_desk_takes_back_nothing_that_another_has_told_of(
         work.appear_owing(1)
         owing = work.replica.read_leads([1])
         work.change(1, current_signature_file_id=None)
-        slow = Slow({"owes": owing, "not shown": [], "none": None}[answer])
-        work.desk.gate.source = slow
+        slow = Slow(work, {"owes": owing, "not shown": [], "none": None}[answer])
         first = work.desk.submit_take(TakeRequest(agent, "a"))
         assert slow.asked.wait(30)
         with at_work(work.store_url, work.source) as second:
@@ -163,3 +167,138 @@ def test_a_request_that_was_told_of_a_lead_taken_back_is_served_as_a_new_one(wor
     work.lead(2)
     assert work.taken(agent, "b").assignment.user_id == 2
     assert isinstance(work.take(agent, "a"), NoWork)
+
+
+@contextmanager
+def asked_at_a_slow_desk(work: AtWork, agent: int, answer: Iterable[SourceLead]) -> Iterator[Slowly]:
+    """The agent's request "a" has its lead, and the first desk is asking the source; a second is there."""
+    slow = Slow(work, answer)
+    first = work.desk.submit_take(TakeRequest(agent, "a"))
+    assert slow.asked.wait(30)
+    with at_work(work.store_url, work.source) as second:
+        second.clock.now = work.clock.now
+
+        def told() -> Taken | NoWork:
+            slow.go_on.set()
+            return first.result(30)
+
+        yield second, told
+
+
+def accepted(work: AtWork, agent: int) -> CallbackRequest:
+    """The user's promised call is due, and the agent's."""
+    callback = promised(work, 1, 1)
+    work.clock.advance(minutes=1)
+    accept(work, agent, callback)
+    return CallbackRequest(agent, "take down", callback)
+
+
+def test_a_desk_that_slept_over_a_lease_closes_nobody_elses_stay(work: AtWork) -> None:
+    """P15, P19: another agent has the lead by now, and calls; nobody else gets the user."""
+    one, two, three = work.agent(), work.agent(), work.agent()
+    work.lead(1)
+    work.appear_owing(1)
+    owing = work.replica.read_leads([1])
+    work.change(1, current_signature_file_id=None)
+    with asked_at_a_slow_desk(work, one, owing) as (second, told):
+        second.clock.advance(minutes=5)
+        assert second.desk.expire().leads_returned == 1
+        held = second.taken(two, "x")
+        late = told()
+        assert isinstance(late, Taken)
+        assert late.assignment.lease_expires_at <= second.clock.now
+        assert isinstance(second.take(three), NoWork)
+        assert second.taken(two, "x").assignment == held.assignment
+    assert work.rows(ENDS) == [("expired",), (None,)]
+
+
+@pytest.mark.parametrize("is_valid", [True, False])
+@pytest.mark.parametrize("act", ["snooze", "cancel"])
+def test_a_promised_call_taken_down_while_a_desk_asks_is_told_to_nobody(
+    work: AtWork, act: str, is_valid: bool
+) -> None:
+    """P15, P27: one clean winner; whoever has the lead by then keeps it."""
+    one, two, three = here(work), here(work), here(work)
+    work.lead(1)
+    request = accepted(work, one)
+    work.appear_owing(1)
+    owing = work.replica.read_leads([1])
+    work.change(1, current_signature_file_id=None)
+    answer = work.replica.read_leads([1]) if is_valid else owing
+    with asked_at_a_slow_desk(work, one, answer) as (second, told):
+        if act == "snooze":
+            second.desk.snooze_callback(request, 5)
+            second.clock.advance(minutes=5)
+        else:
+            second.desk.cancel_callback(request, CancelReason.NOT_WANTED)
+        held = second.taken(two, "x")
+        late = told()
+        assert isinstance(late, NoWork) or late.assignment.lease_expires_at <= second.clock.now
+        assert isinstance(second.take(three), NoWork)
+        assert second.taken(two, "x").assignment == held.assignment
+
+
+@pytest.mark.parametrize("first_finds", ["valid", "owes"])
+def test_two_desks_that_serve_one_request_tell_of_one_lead(work: AtWork, first_finds: str) -> None:
+    """P20: the second one found that the lead does not belong, and took it back."""
+    agent = work.agent()
+    work.lead(1)
+    work.lead(2)
+    before = work.replica.read_leads([1])
+    work.appear_owing(1)
+    owing = work.replica.read_leads([1])
+    with asked_at_a_slow_desk(work, agent, before if first_finds == "valid" else owing) as (second, told):
+        work.desk.gate.source.answer = []  # type: ignore[attr-defined]
+        assert second.taken(agent, "a").assignment.user_id == 2
+        late = told()
+    assert isinstance(late, Taken)
+    assert late.assignment.user_id == 2
+
+
+def test_a_clock_that_steps_back_takes_nobody_from_a_hand(work: AtWork) -> None:
+    """P15: a lead from the future is not a new one."""
+    agent = work.agent()
+    work.lead(1)
+    taken = work.taken(agent)
+    work.clock.advance(minutes=2)
+    work.clock.advance(hours=-1)
+    work.appear_owing(1)
+    assert work.taken(agent).assignment.id == taken.assignment.id
+
+
+@pytest.mark.parametrize("reason", ["not shown", "refused"])
+def test_a_promised_call_that_its_agent_was_never_told_of_stays_the_agents(
+    servers: Servers, reason: str
+) -> None:
+    """P26: the source did not answer, or not show the user; nobody else is served meanwhile."""
+    with fresh_work(servers, replace(TERMS, hands_out_unvalidated=False)) as work:
+        one, two = here(work), here(work)
+        work.lead(1)
+        callback = accepted(work, one).callback_id
+        if reason == "refused":
+            with work.source_down(), pytest.raises(TransientError):
+                work.take(one)
+            work.desk.gate._closed_until = 0.0
+        else:
+            work.vanish(1)
+            assert isinstance(work.take(one), NoWork)
+            work.appear(1)
+            work.clock.advance(minutes=5)
+        assert isinstance(work.take(two), NoWork)
+        assert work.taken(one).assignment.callback_id == callback
+        assert work.rows("SELECT status, accepted_by_agent_id FROM callbacks") == [("accepted", one)]
+
+
+def test_leads_that_were_refused_keep_their_order(servers: Servers) -> None:
+    """P17: whoever waited longest comes first when the source is there again."""
+    with fresh_work(servers, replace(TERMS, hands_out_unvalidated=False)) as work:
+        agents = [work.agent(), work.agent()]
+        work.lead(1)
+        work.lead(2)
+        with work.source_down():
+            for agent in (agents[0], agents[0], agents[1]):
+                work.clock.advance(seconds=1)
+                with pytest.raises(TransientError):
+                    work.take(agent)
+        work.desk.gate._closed_until = 0.0
+        assert [work.taken(agent).assignment.user_id for agent in agents] == [1, 2]

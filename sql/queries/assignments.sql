@@ -12,12 +12,15 @@ FROM (
 
 -- name: select_assignments_of_askers
 -- What these agents hold, and what the same requests were given before: what was taken back before the agent was
--- told of it was not given. A held stay carries the token of its last assignment. And what other requests brought of
--- which these were told.
+-- told of it was not given. A held stay carries the token of its last assignment; the lease of what has ended is over.
+-- And what other requests brought of which these were told.
 SELECT assignment.id, assignment.agent_id, assignment.request_id, assignment.call_queue_id AS stay_id,
     stay.user_id, stay.queue_type, stay.queue_reason, assignment.priority_score, assignment.lease_token,
     assignment.assigned_at,
-    CASE WHEN held.is_held THEN stay.lease_expires_at ELSE assignment.lease_expires_at END AS lease_expires_at,
+    CASE
+        WHEN held.is_held THEN stay.lease_expires_at
+        ELSE least(assignment.lease_expires_at, assignment.ended_at)
+    END AS lease_expires_at,
     assignment.callback_id, callback.due_at AS callback_due_at, score.total_attempts, score.last_outcome,
     score.last_call_at, assignment.unvalidated_reason, held.is_held
 FROM (
@@ -230,10 +233,17 @@ FROM (
 WHERE assignment.id = held.id
 RETURNING assignment.id, assignment.repeats;
 
--- name: select_unrepeated
-SELECT assignment.id
-FROM unnest(%(assignment_ids)s::bigint[], %(repeats)s::integer[]) AS told (id, repeats)
-JOIN assignments AS assignment USING (id, repeats);
+-- name: lock_held
+-- With the agents and the users locked before: of these assignments those that hold their stays still.
+SELECT assignment.id, assignment.repeats
+FROM assignments AS assignment
+JOIN call_queue AS stay ON stay.id = assignment.call_queue_id AND stay.lease_token = assignment.lease_token
+WHERE assignment.id = ANY(%(assignment_ids)s) AND stay.status = 'assigned'
+ORDER BY stay.user_id
+FOR NO KEY UPDATE OF stay;
+
+-- name: select_ended
+SELECT id FROM assignments WHERE id = ANY(%(assignment_ids)s) AND ended_at IS NOT NULL;
 
 -- name: postpone_stays
 -- Nobody has these leads, and they are not to be handed out before then. Whom others are handling is left to them.
@@ -264,9 +274,9 @@ WHERE assignment.id = ANY(%(assignment_ids)s) AND assignment.call_queue_id = loc
 
 -- name: return_stays
 -- Back into the queue, callable from a given time; only what is still held by that assignment. A raised stay is
--- nobody's again, so that the next look routes it anew; accepted before its time, it waits for that again. Locked in
--- the order of the users first, as the door locks them: two that wait for each other's stays would be ended by the
--- server.
+-- nobody's again, so that the next look routes it anew; accepted before its time, it waits for that again. What an
+-- agent was never told of stays theirs as it was. Locked in the order of the users first, as the door locks them: two
+-- that wait for each other's stays would be ended by the server.
 WITH locked AS MATERIALIZED (
     SELECT stay.id
     FROM call_queue AS stay
@@ -277,8 +287,11 @@ WITH locked AS MATERIALIZED (
 returned AS (
     UPDATE call_queue AS stay
     SET status = 'pending', assigned_to_agent_id = NULL, assigned_at = NULL, lease_expires_at = NULL,
-        reserved_for_agent_id = NULL,
-        priority_score = CASE WHEN stay.callback_id IS NULL THEN stay.priority_score ELSE -1000 END,
+        reserved_for_agent_id = CASE WHEN %(is_untold)s THEN stay.reserved_for_agent_id END,
+        priority_score = CASE
+            WHEN stay.callback_id IS NULL OR %(is_untold)s THEN stay.priority_score
+            ELSE -1000
+        END,
         available_from = greatest(
             stay.available_from, returning_stay.available_from,
             (SELECT callback.call_after FROM callbacks AS callback WHERE callback.id = stay.callback_id)
@@ -301,7 +314,7 @@ reopened AS (
     UPDATE callbacks
     SET status = 'pending', accepted_by_agent_id = NULL, accepted_at = NULL, updated_at = %(now)s
     FROM returned
-    WHERE callbacks.id = returned.callback_id AND callbacks.status = 'accepted'
+    WHERE callbacks.id = returned.callback_id AND callbacks.status = 'accepted' AND NOT %(is_untold)s
 )
 SELECT id, user_id FROM returned;
 

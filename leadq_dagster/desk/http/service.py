@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from starlette.requests import Request
 
@@ -18,54 +18,55 @@ from leadq_dagster.store.levels import Levels
 
 Told = TypeVar("Told")
 LEVELS_SECONDS = 5.0
+FAILURE_SECONDS = 1.0
 DIFFERENCES_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class _Given(Generic[Told]):
+    """What asking gave, to be given again: the answer, or the failure that is raised."""
+
+    expires: float
+    answer: Told | None = None
+    failure: LeadqError | None = None
+
+    def __call__(self) -> Told:
+        if self.failure is not None:
+            raise type(self.failure)(str(self.failure))
+        return cast(Told, self.answer)
 
 
 @dataclass
 class Kept(Generic[Told]):
     """An answer that is asked for anew once it is `lasts_seconds` old, by one thread at a time.
 
-    A failure is an answer too: what takes a minute to fail is not asked for by everybody who waits for it.
-    While one thread asks, the others are told the last answer; only where there is none yet they wait.
+    A failure is given again too, for a moment: what takes a minute to fail is not asked for by each of those
+    who waited for it. While one thread asks, the others are given the last answer; only where there is none
+    yet they wait.
     """
 
     ask: Callable[[], Told]
     lasts_seconds: float
     seconds: Callable[[], float] = time.monotonic
-    _answer: Callable[[], Told] | None = field(default=None, init=False)
-    _expires: float = field(default=0.0, init=False)
+    _given: _Given[Told] | None = field(default=None, init=False)
     _asking: Lock = field(default_factory=Lock, init=False)
 
     def __call__(self) -> Told:
         """The answer. Raises what asking raised."""
-        answer = self._answer
-        if answer is None or self.seconds() >= self._expires:
-            answer = self._asked(answer)
-        return answer()
-
-    def _asked(self, last: Callable[[], Told] | None) -> Callable[[], Told]:
-        if last is not None and self._asking.locked():
-            return last
+        given = self._given
+        if given is not None and (self.seconds() < given.expires or self._asking.locked()):
+            return given()
         with self._asking:
-            answer = self._answer
-            if answer is None or self.seconds() >= self._expires:
-                answer = self._answer = _outcome_of(self.ask)
-                self._expires = self.seconds() + self.lasts_seconds
-            return answer
+            if self._given is given or self._given is None:
+                self._given = self._asked()
+            return self._given()
 
-
-def _outcome_of(ask: Callable[[], Told]) -> Callable[[], Told]:
-    """What asking gave, to be given again: the answer, or the error raised."""
-    try:
-        told = ask()
-    except LeadqError as error:
-        kind, sentence = type(error), str(error)
-
-        def fail() -> Told:
-            raise kind(sentence)
-
-        return fail
-    return lambda: told
+    def _asked(self) -> _Given[Told]:
+        try:
+            answer = self.ask()
+        except LeadqError as failure:
+            return _Given(self.seconds() + FAILURE_SECONDS, failure=failure)
+        return _Given(self.seconds() + self.lasts_seconds, answer)
 
 
 class Service:
