@@ -22,7 +22,6 @@ from uvicorn.supervisors import Multiprocess
 from leadq_dagster.databases import store_url
 from leadq_dagster.desk.garbage import look_seldom
 from leadq_dagster.desk.http.app import create_app
-from leadq_dagster.desk.http.meters import RACE
 from leadq_dagster.desk.http.record import Recording, note_failure
 from leadq_dagster.domain.errors import LeadqError, PermanentError, RefusedError
 from leadq_dagster.opening import Databases
@@ -95,7 +94,7 @@ def app_by_settings() -> Recording:
         desk = stack.enter_context(Databases(settings).open_desk())
         opened = stack.pop_all()
     app = create_app(desk, lambda: migrations.check(store_url(settings)), opened.close)
-    _configure_logs(app.service.meters.lost_race)
+    _configure_logs(app.service.meters.noted)
     look_seldom()
     return app
 
@@ -149,17 +148,16 @@ def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _configure_logs(lost_race: Callable[[], None]) -> None:
-    """JSON lines on standard error. Lost races are counted where they are written down."""
+def _configure_logs(noted: Callable[[str], None]) -> None:
+    """JSON lines on standard error; what is counted of them is counted where they are written down."""
 
-    def count_races(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        if event["event"] == RACE:
-            lost_race()
+    def count(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        noted(event["event"])
         return event
 
     structlog.configure(
         processors=[
-            count_races,
+            count,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),

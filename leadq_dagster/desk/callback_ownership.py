@@ -40,6 +40,13 @@ class Locked:
         """The callback as it is."""
         return CallbackState.of(self.callback, is_raised=self.raised is not None)
 
+    def lost_by(self, agent_id: int) -> None:
+        """Write down that this agent came second."""
+        stay_id = self.stay.id if self.stay else None
+        race_lost(
+            agent_id=agent_id, user_id=self.callback.user_id, stay_id=stay_id, callback_id=self.callback.id
+        )
+
 
 def why_not_accepted(request: CallbackRequest, locked: Locked) -> str | None:
     """Why somebody else goes first, if so."""
@@ -57,7 +64,7 @@ def why_not_accepted(request: CallbackRequest, locked: Locked) -> str | None:
 def demand_own(request: CallbackRequest, locked: Locked) -> None:
     """Raises unless the callback is the agent's or nobody's; a supervisor's are all, but not one in hand."""
     if locked.holder not in (None, request.agent_id):
-        race_lost(agent_id=request.agent_id, user_id=locked.callback.user_id, callback_id=locked.callback.id)
+        locked.lost_by(request.agent_id)
         raise ConflictError("an agent is making the call at this moment")
     reserved = locked.raised.reserved_for_agent_id if locked.raised else None
     owners = {locked.callback.accepted_by_agent_id, reserved, locked.holder} - {None}

@@ -21,7 +21,6 @@ from leadq_dagster.desk.callback_terms import (
     state_from,
 )
 from leadq_dagster.desk.gate import Gate
-from leadq_dagster.desk.log import race_lost
 from leadq_dagster.desk.promises import PROMISED, admit
 from leadq_dagster.desk.refusals import refusal_of_agent
 from leadq_dagster.desk.terms import DeskTerms
@@ -98,7 +97,7 @@ class Callbacks:
             if callback.accepted_by_agent_id == request.agent_id:
                 return locked.state
             if problem := why_not_accepted(request, locked):
-                race_lost(agent_id=request.agent_id, user_id=callback.user_id, callback_id=callback.id)
+                locked.lost_by(request.agent_id)
                 raise ConflictError(problem)
             is_near = callback.call_after <= moment + NEAR
             if is_near and not (stay and stay.is_assigned):

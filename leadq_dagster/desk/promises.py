@@ -43,8 +43,10 @@ def promises_of(reports: Iterable[tuple[OutcomeRequest, Held]]) -> list[Promise]
 def settle_callbacks(
     cursor: Cursor[TupleRow], calls: Sequence[ReportedCall], terms: DeskTerms, now: datetime
 ) -> None:
-    """A promised call that somebody answered is kept. Unanswered, it is tried again, or closed as not
-    kept."""
+    """A promised call that was answered is kept, however late it is told, but where another agent has it.
+
+    Unanswered, and told in time, it is tried again, or closed as not kept.
+    """
     promised = [call.callback_id for call in calls if call.callback_id is not None]
     if not promised:
         return
@@ -55,9 +57,10 @@ def settle_callbacks(
         callback = known.get(call.callback_id or 0)
         if callback is None:
             continue
-        # Who left the queue during the call may have been put in front again for it.
+        # Who left the queue during the call, or was told late, may have been put in front again for it.
         stay = stays.get(call.user_id)
-        if stay is not None and stay.id != call.stay_id and stay.callback_id == callback.id:
+        is_raised = stay is not None and stay.callback_id == callback.id
+        if stay is not None and is_raised and (call.is_late or stay.id != call.stay_id):
             if stay.is_assigned:
                 continue
             lower(cursor, stay, None, now)

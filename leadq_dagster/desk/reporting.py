@@ -16,7 +16,7 @@ from leadq_dagster.desk.refusals import ASSIGNMENT_CALL, refusal_of_holder, refu
 from leadq_dagster.desk.terms import DeskTerms, OutcomeRequest, Recorded
 from leadq_dagster.domain.errors import ConflictError, LeadqError
 from leadq_dagster.domain.lead import SourceLead
-from leadq_dagster.domain.outcomes import Outcome
+from leadq_dagster.domain.outcomes import UNANSWERED, Outcome
 from leadq_dagster.domain.provenance import Provenance, Source
 from leadq_dagster.domain.queue_rule import QueueDecision, Reason
 from leadq_dagster.domain.score_rules import ScoreRules, change_of_outcome, next_call_after
@@ -107,8 +107,8 @@ class Reporting:
     ) -> None:
         """All that these reports do, in the caller's transaction; each gets its answer."""
         # Before new promises: a call agreed for the very time of the one just made is a promise of its own.
-        in_time = [report.call for report in reports if not report.call.is_late]
-        settle_callbacks(cursor, in_time, self.terms, now)
+        settling = [report.call for report in reports if report.tells_of_a_promise]
+        settle_callbacks(cursor, settling, self.terms, now)
         promised = callbacks.promise(
             cursor, promises_of([(report.request, report.held) for report in reports]), now
         )
@@ -153,6 +153,13 @@ class _Report:
             next_call_after(rules, request.outcome, now, request.callback_at),
         )
         return cls(request, held, call, counted)
+
+    @property
+    def tells_of_a_promise(self) -> bool:
+        """Whether this keeps or breaks one. Late, it keeps what only the time ended, and breaks none."""
+        if not self.call.is_late:
+            return True
+        return self.held.end_reason in (None, EndReason.EXPIRED) and self.call.outcome not in UNANSWERED
 
     @property
     def leaves(self) -> Reason | None:

@@ -3,6 +3,7 @@
 import pytest
 
 from leadq_dagster.desk.terms import NoWork
+from leadq_dagster.domain.errors import ConflictError
 from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.store.agents import AgentStatus
 from leadq_dagster_tests.desk.at_work import AtWork
@@ -12,9 +13,11 @@ from leadq_dagster_tests.desk.promising import (
     cancel,
     here,
     promised,
+    raised,
     reserved_for,
     snooze,
     standing,
+    stay_of,
 )
 
 
@@ -168,3 +171,44 @@ def test_once_the_call_is_reported_the_next_promise_waits_for_nothing(work: AtWo
     work.clock.advance(minutes=2)
     assert work.clock.now < taken.assignment.lease_expires_at
     assert work.taken(agent).assignment.user_id == 1
+
+
+def test_a_promise_kept_and_told_late_is_kept(work: AtWork) -> None:
+    """P19, P26: nobody is called again who was spoken to; the lead is back in its own place."""
+    agent, other = here(work), here(work)
+    work.lead(1)
+    callback = promised(work, 1, 1, agent)
+    work.desk.route_callbacks()
+    work.clock.advance(minutes=1)
+    held = work.taken(agent)
+    work.clock.advance(minutes=6)
+    work.desk.expire()
+    work.desk.route_callbacks()
+    assert raised(work, callback) is not None
+    with pytest.raises(ConflictError):
+        work.outcome(held, Outcome.COMPLETED_FORM)
+    assert standing(work, callback) == ("completed", "completed_form")
+    assert raised(work, callback) is None
+    assert work.taken(other).assignment.callback_id is None
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NO_ANSWER, Outcome.COMPLETED_FORM])
+def test_a_late_report_takes_no_promise_from_who_is_keeping_it(work: AtWork, outcome: Outcome) -> None:
+    """P27: nor does it count as a try in vain."""
+    agent, other = here(work), here(work)
+    work.lead(1)
+    callback = promised(work, 1, 1, agent)
+    work.desk.route_callbacks()
+    work.clock.advance(minutes=1)
+    held = work.taken(agent)
+    work.clock.advance(minutes=6)
+    work.desk.expire()
+    if outcome is Outcome.COMPLETED_FORM:
+        work.desk.set_status(agent, AgentStatus.BREAK)
+        work.desk.set_status(other, AgentStatus.AVAILABLE)
+        work.desk.route_callbacks()
+        assert work.taken(other).assignment.callback_id == callback
+    before = work.rows("SELECT * FROM callbacks"), stay_of(work, 1)
+    with pytest.raises(ConflictError):
+        work.outcome(held, outcome)
+    assert (work.rows("SELECT * FROM callbacks"), stay_of(work, 1)) == before

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import APIResponse, BrowserContext, Page, Route, expect
 
 from leadq_dagster.store.agents import Role
 from leadq_dagster_tests.desk_http.client import Caller
@@ -299,6 +299,21 @@ def test_statuses_are_set_by_their_buttons(page: Page, served: Served) -> None:
     page.get_by_role("button", name="Break").click()
     expect(page.get_by_role("button", name="Break")).to_have_attribute("aria-pressed", "true")
     assert served.premises.rows("SELECT status FROM agents WHERE id = %s", agent_id) == [("break",)]
+
+
+def test_a_heartbeat_that_comes_late_undoes_no_status(page: Page, served: Served) -> None:
+    """The answer was given before the agent said what they do, and arrives after it."""
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/heartbeat", lambda route: held.append((route, route.fetch())))
+    sign_in(page, served)
+    wait_until(lambda: bool(held) or page.evaluate("null"))
+    page.get_by_role("button", name="Break").click()
+    pressed = page.locator("#statuses button[aria-pressed=true]")
+    expect(pressed).to_have_text("Break")
+    with page.expect_response("**/heartbeat"):
+        for route, answer in held:
+            route.fulfill(response=answer)
+    expect(pressed).to_have_text("Break")
 
 
 def test_names_are_text_and_never_markup(page: Page, premises: Premises, tmp_path: Path) -> None:

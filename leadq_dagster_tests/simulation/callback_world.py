@@ -41,6 +41,7 @@ WHERE callback.status IN ('pending', 'accepted') AND callback.call_after <= %s
             AND transition.happened_at = %s
     )
 """
+UNANSWERED = {"no_answer", "missed_call"}
 TWICE_AT_ONCE = """
 SELECT callback_id FROM assignments WHERE ended_at IS NULL AND callback_id IS NOT NULL
 GROUP BY callback_id HAVING count(*) > 1
@@ -64,7 +65,10 @@ SELECT callback.id, callback.user_id, callback.status, callback.closed_reason, s
     array(
         SELECT outcome::text FROM call_outcomes
         WHERE call_outcomes.callback_id = callback.id AND NOT is_late ORDER BY id
-    ) AS outcomes
+    ) AS outcomes,
+    array(
+        SELECT outcome::text FROM call_outcomes WHERE call_outcomes.callback_id = callback.id AND is_late
+    ) AS late_outcomes
 FROM callbacks AS callback JOIN user_call_scores AS score USING (user_id)
 ORDER BY callback.id
 """
@@ -249,15 +253,17 @@ class CallbackWorld:
         ends = rows(self.work, ENDS)
         there = {callback_id: user_id for callback_id, user_id, *_ in ends}
         assert there.items() >= self.promises.made.items()
-        for callback_id, user_id, status, reason, suppressed, is_of_a_late_report, outcomes in ends:
+        for callback_id, user_id, status, reason, suppressed, is_of_a_late_report, outcomes, late in ends:
             # Whoever reports late is told so, and not the callback that was agreed all the same.
             assert callback_id in self.promises.made or is_of_a_late_report, callback_id
             self.counted["agreed in a late report"] += callback_id not in self.promises.made
             self.counted[f"{status}: {reason}"] += 1
             if status == "completed":
-                assert outcomes, callback_id
-                assert outcomes[-1] == reason
-                assert set(outcomes[:-1]) <= {"no_answer", "missed_call"}
+                is_kept_late = not outcomes or outcomes[-1] != reason
+                self.counted["kept by a late report"] += is_kept_late
+                assert reason in (late if is_kept_late else outcomes[-1:]), callback_id
+                assert reason not in UNANSWERED
+                assert set(outcomes if is_kept_late else outcomes[:-1]) <= UNANSWERED
             elif reason.startswith("not kept: "):
                 assert outcomes == ["no_answer"] * 2, (callback_id, outcomes)
             elif reason in ("user_disabled", "user_cancelled"):

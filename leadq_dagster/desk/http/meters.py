@@ -9,6 +9,7 @@ from leadq_dagster.desk.terms import NoWork, Taken
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 RACE = "assignment_race"
+UNANSWERED = "source_unanswered"
 
 
 @dataclass
@@ -34,6 +35,9 @@ class Meters:
         self._races = Counter(
             "leadq_desk_races", "Requests that lost a lead to somebody else, or to its lease", registry=here
         )
+        self._unanswered = Counter(
+            "leadq_desk_source_unanswered", "Questions that the source did not answer in time", registry=here
+        )
         self._seconds = Histogram(
             "leadq_desk_request_seconds",
             "From the request's head to the end of its answer",
@@ -55,9 +59,12 @@ class Meters:
         """Count an outcome."""
         self._outcomes.labels(outcome).inc()
 
-    def lost_race(self) -> None:
-        """Count a race that was lost."""
-        self._races.inc()
+    def noted(self, event: str) -> None:
+        """Count what is written down of the desk, by the name of its line: a lost race, a silent source."""
+        if event == RACE:
+            self._races.inc()
+        elif event == UNANSWERED:
+            self._unanswered.inc()
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count a request; `route` is its template, never its path."""

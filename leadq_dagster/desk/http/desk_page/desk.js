@@ -122,7 +122,11 @@ function signOut(text) {
 
 // Status and heartbeats ------------------------------------------------------------------------------------------
 
+// How often a status was shown: a heartbeat that was sent before the last of them knows less.
+let shown = 0;
+
 function showStatus(status) {
+  shown += 1;
   document.querySelectorAll("#statuses button").forEach((button) => {
     button.setAttribute("aria-pressed", String(button.dataset.status === status));
   });
@@ -130,7 +134,9 @@ function showStatus(status) {
 
 async function beat() {
   try {
-    showStatus((await ask("POST", `/api/agents/${me.agent_id}/heartbeat`, undefined, { isPatient: false })).status);
+    const before = shown;
+    const told = await ask("POST", `/api/agents/${me.agent_id}/heartbeat`, undefined, { isPatient: false });
+    if (shown === before) showStatus(told.status);
   } catch {
     // The next beat tells. Whatever the agent does meanwhile says what is wrong.
   }
