@@ -16,21 +16,32 @@ from dagster import (
 )
 
 from leadq_dagster.definitions import build_definitions
+from leadq_dagster.desk.routing import Look
+from leadq_dagster.domain.callback_routing import DueCallback
 from leadq_dagster.domain.errors import TransientError
 from leadq_dagster.opening import Databases
 from leadq_dagster.orchestration import jobs
-from leadq_dagster.orchestration.callbacks import DUE_CALLBACKS, ROUTE_CALLBACKS
+from leadq_dagster.orchestration.callbacks import DUE_CALLBACKS, ROUTE_CALLBACKS, run_key_of
 from leadq_dagster.orchestration.retries import Retries
 from leadq_dagster.settings import load_settings
 from leadq_dagster_tests.orchestration.conftest import NINE, Source, rows, run_hours
+from leadq_dagster_tests.servers import databases
+from leadq_dagster_tests.servers.databases import ReplicaDatabase
+from leadq_dagster_tests.servers.running import Servers
 
-pytestmark = pytest.mark.parametrize("replica_db", ["postgresql"], indirect=True)
 PROMISE = (
     "INSERT INTO callbacks (user_id, queue_type, due_at, call_after) VALUES (%s, 'unsigned_users', %s, %s)"
 )
 AVAILABLE = (
     "INSERT INTO agents (name, status, last_seen_at) VALUES ('somebody', 'available', clock_timestamp())"
 )
+
+
+@pytest.fixture
+def replica_db(servers: Servers) -> Iterator[ReplicaDatabase]:
+    """Promised calls have nothing to do with the kind of the replica."""
+    with databases.postgres_replica(servers.postgres()) as database:
+        yield database
 
 
 def look(definitions: Definitions, instance: DagsterInstance) -> tuple[list[RunRequest], str | None]:
@@ -62,9 +73,7 @@ def promise(store_url: str, user_id: int, minutes: float) -> None:
 
 
 @pytest.fixture
-def queued(
-    source: Source, definitions: Definitions, instance: DagsterInstance, store_url: str
-) -> Iterator[str]:
+def queued(source: Source, definitions: Definitions, instance: DagsterInstance, store_url: str) -> str:
     """Users 1 to 4 wait in unsigned_users, and an agent is available; the store's URL."""
     for user_id in (1, 2, 3, 4):
         source.sign_up(user_id, NINE)
@@ -111,6 +120,21 @@ def test_two_ticks_that_see_the_same_ask_for_the_same_run_and_two_runs_do_what_o
     [request] = look(definitions, instance)[0]
     assert request.run_key not in keys
     assert len(rows(queued, "SELECT FROM callback_notifications")) == 1
+
+
+def test_a_key_names_the_minute_and_the_callbacks_that_are_due() -> None:
+    """P26, P36: what a failed run left is asked for again a minute later; within one it is asked for once."""
+    at = datetime(2026, 3, 4, 10, 0, 7, tzinfo=UTC)
+
+    def key(now: datetime, *callback_ids: int, seen_at: datetime = at) -> str:
+        due = [DueCallback(callback_id, 1, None, None, at, None, None) for callback_id in callback_ids]
+        return run_key_of(Look(now, seen_at, due))
+
+    once = key(at, 1, 2)
+    assert key(at.replace(second=59, microsecond=999_999), 1, 2, seen_at=at.replace(second=59)) == once
+    minutes = (at.replace(minute=1), at.replace(hour=11), at.replace(day=5), at.replace(month=4))
+    assert once not in {key(minute, 1, 2) for minute in (*minutes, at.replace(year=2027))}
+    assert once not in {key(at, 1), key(at, 2), key(at, 1, 2, 3), key(at, 12)}
 
 
 def test_one_broken_callback_is_counted_in_the_run_s_metadata_and_the_run_succeeds(
