@@ -1,7 +1,10 @@
 """Ways in which a promise was once broken: by a conversion meanwhile, by its own time, by being put off."""
 
+from datetime import timedelta
+
 import pytest
 
+from leadq_dagster.desk.callback_terms import PromiseRequest
 from leadq_dagster.desk.terms import NoWork
 from leadq_dagster.domain.errors import ConflictError
 from leadq_dagster.domain.outcomes import Outcome
@@ -212,3 +215,18 @@ def test_a_late_report_takes_no_promise_from_who_is_keeping_it(work: AtWork, out
     with pytest.raises(ConflictError):
         work.outcome(held, outcome)
     assert (work.rows("SELECT * FROM callbacks"), stay_of(work, 1)) == before
+
+
+def test_an_agent_sees_a_hundred_promised_calls_at_most_and_the_first_due_first(work: AtWork) -> None:
+    """P26: the hundred and first is seen once one of them is done with."""
+    agent = here(work)
+    work.many_leads(101)
+    for user_id in range(1, 102):  # whoever is promised later is called sooner
+        due_at = work.clock.now + 9 * MINUTE - timedelta(seconds=user_id)
+        work.desk.promise_callback(PromiseRequest(agent, work.request_id(), user_id, due_at, agent))
+
+    pending = work.desk.pending_callbacks(agent)
+
+    assert [callback.user_id for callback in pending] == list(range(101, 1, -1))
+    cancel(work, agent, pending[0].id)
+    assert [callback.user_id for callback in work.desk.pending_callbacks(agent)] == list(range(100, 0, -1))
