@@ -60,6 +60,7 @@ def test_by_setting_they_are_refused_and_the_caller_is_told_to_try_again(
         assert answer.headers["retry-after"] == "1"
         assert "the source cannot be asked" in answer.json["detail"]
         assert premises.rows("SELECT count(*) FROM call_queue WHERE status = 'assigned'") == [(0,)]
+        assert "leadq_desk_source_unanswered_total 1.0" in served.caller().get("/metrics").text
 
 
 def test_a_store_that_refuses_connections_is_told_as_passing_and_readiness_says_why(served: Served) -> None:
