@@ -32,12 +32,15 @@ def accept(work: AtWork, agent_id: int, callback_id: int) -> CallbackState:
     return work.desk.accept_callback(CallbackRequest(agent_id, work.request_id(), callback_id))
 
 
-def snooze(work: AtWork, agent_id: int, callback_id: int, minutes: int = 5) -> CallbackState:
-    return work.desk.snooze_callback(CallbackRequest(agent_id, work.request_id(), callback_id), minutes)
+def snooze(
+    work: AtWork, agent_id: int, callback_id: int, minutes: int = 5, *, is_supervisor: bool = False
+) -> CallbackState:
+    request = CallbackRequest(agent_id, work.request_id(), callback_id, is_supervisor)
+    return work.desk.snooze_callback(request, minutes)
 
 
-def cancel(work: AtWork, agent_id: int, callback_id: int) -> CallbackState:
-    request = CallbackRequest(agent_id, work.request_id(), callback_id)
+def cancel(work: AtWork, agent_id: int, callback_id: int, *, is_supervisor: bool = False) -> CallbackState:
+    request = CallbackRequest(agent_id, work.request_id(), callback_id, is_supervisor)
     return work.desk.cancel_callback(request, CancelReason.AGREED_OTHERWISE)
 
 

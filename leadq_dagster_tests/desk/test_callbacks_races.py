@@ -22,6 +22,18 @@ SELECT count(*) FILTER (WHERE callback.status IN ('completed', 'cancelled') AND 
 FROM call_queue AS stay JOIN callbacks AS callback ON callback.id = stay.callback_id
 WHERE stay.status <> 'left'
 """
+# A callback is in one place: with its number of raised stays, and of assignments that hold them.
+PLACE = """
+SELECT callback.status IN ('completed', 'cancelled'), count(stay.id), count(held.id), min(held.agent_id)
+FROM callbacks AS callback
+LEFT JOIN call_queue AS stay ON stay.callback_id = callback.id AND stay.status <> 'left'
+LEFT JOIN assignments AS held ON held.call_queue_id = stay.id AND held.ended_at IS NULL
+WHERE callback.id = %s GROUP BY callback.status
+"""
+OF_THE_USER = """
+SELECT count(*) FROM assignments JOIN call_queue AS stay ON stay.id = call_queue_id
+WHERE user_id = %s AND ended_at IS NULL
+"""
 
 
 @pytest.fixture
@@ -139,6 +151,54 @@ def test_snoozed_or_cancelled_while_it_is_taken_is_one_or_the_other(
         assert work.rows(BROKEN) == [(0, 0, 0)]
         if act is snooze:
             cancel(work, agent, callback)
+        work.execute("UPDATE call_queue SET available_from = 'infinity' WHERE status = 'pending'")
+    assert len(seen) == 2, seen  # there was a race
+
+
+@pytest.mark.parametrize("act", [snooze, cancel])
+def test_a_supervisor_puts_a_call_off_or_finds_that_its_agent_makes_it(
+    work: AtWork, other: AtWork, act: Callable[..., CallbackState]
+) -> None:
+    """P15, P26: a call in hand is left there, and the supervisor is told; one put off reaches nobody."""
+    agent, supervisor = here(work), here(work)
+    seen = Counter[str]()
+    for user_id in range(1, ROUNDS + 1):
+        callback = due(work, user_id, agent)
+        told, taken = both(
+            work,
+            other,
+            lambda callback=callback: act(other, supervisor, callback, is_supervisor=True),
+            lambda: work.take(agent),
+        )
+        [place], [(in_hand,)] = work.rows(PLACE, callback), work.rows(OF_THE_USER, user_id)
+        if isinstance(taken, Taken) and taken.assignment.callback_id == callback:
+            seen["taken first"] += 1
+            assert isinstance(told, ConflictError), told
+            assert str(told) == "an agent is making the call at this moment"
+            assert (place, in_hand) == ((False, 1, 1, agent), 1)
+            work.outcome(taken, Outcome.NOT_INTERESTED)
+            assert standing(work, callback)[0] == "completed"
+        else:
+            seen["put off first"] += 1
+            assert isinstance(told, CallbackState), told
+            assert place == (act is cancel, 0, 0, None)
+            # Once cancelled, the user is a lead like any other; snoozed, not before that time.
+            if isinstance(taken, Taken):
+                assert act is cancel
+                assert (taken.assignment.user_id, taken.assignment.priority_score) == (user_id, 0)
+                work.outcome(taken, Outcome.NOT_INTERESTED)
+            else:
+                assert isinstance(taken, NoWork), taken
+                assert in_hand == 0
+            assert standing(work, callback)[0] == ("pending" if act is snooze else "cancelled")
+        if standing(work, callback)[0] == "pending":
+            work.clock.advance(minutes=5)
+            work.desk.beat(agent)
+            work.desk.route_callbacks()
+            kept = work.taken(agent)
+            assert kept.assignment.callback_id == callback
+            work.outcome(kept, Outcome.NOT_INTERESTED)
+            assert standing(work, callback)[0] == "completed"
         work.execute("UPDATE call_queue SET available_from = 'infinity' WHERE status = 'pending'")
     assert len(seen) == 2, seen  # there was a race
 
