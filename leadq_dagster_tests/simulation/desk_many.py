@@ -3,8 +3,8 @@
 `python -m leadq_dagster_tests.simulation.desk_many --processes 8 --threads 8 --leads 100000` is the full
 size. Each process is a desk of its own; beside them, in a process each and again and again: discovery of new
 users and detection of conversions in an hour in which users appear, sign, are disabled and enabled;
-reconciliation of the whole queue; expiry of leases. Prints what was counted and ends with 1 if the audit
-finds anything.
+reconciliation of the whole queue; expiry of leases. At the end one agent is served alone. Prints what was
+counted and ends with 1 if the audit finds anything or the order is not the documented one.
 """
 
 import argparse
@@ -49,10 +49,15 @@ from leadq_dagster_tests.servers import databases
 from leadq_dagster_tests.servers.databases import ReplicaDatabase
 from leadq_dagster_tests.servers.running import Servers, start_servers
 from leadq_dagster_tests.stages.discovering import beat
+from leadq_dagster_tests.store.waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 BY = Provenance("the_crowd", "run-1")
 PAGE = 2_000
+# Served alone at the full size: it takes about half a minute.
+ALONE_MAX = 2_000
+# Past every cool-down: the order is over all scores and times that the crowd has left.
+REST = timedelta(days=60)
 HOUR = WINDOW
 NO_OVERLAP = timedelta(0)
 WITHIN = HOUR.start.replace(minute=30, tzinfo=None)
@@ -102,6 +107,14 @@ AUDIT = {
         WHERE current_queue_type IS NOT NULL
             AND NOT EXISTS (SELECT FROM call_queue WHERE user_id = score.user_id AND status <> 'left')""",
 }
+
+HELD = "SELECT FROM call_queue WHERE status = 'assigned' LIMIT 1"
+# The agents serve one queue after the other, in the order of their names here.
+WAITING = """
+SELECT id FROM call_queue
+WHERE status = 'pending' AND available_from <= %s AND priority_score < %s
+ORDER BY queue_type = 'unsigned_users' DESC, priority_score, available_from, id
+"""
 
 
 def agent_at_work(
@@ -276,13 +289,27 @@ def admit(store: Store, replica: Replica, user_ids: list[int]) -> None:
             move_users(cursor, moves, BY, now, seen_at=seen_at)
 
 
+@dataclass(frozen=True)
+class Order:
+    """The stays in the order in which they were served, and in the one in which they had to be."""
+
+    served: list[int] = field(default_factory=list)
+    documented: list[int] = field(default_factory=list)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether somebody was served at all, and everybody when it was their turn."""
+        return bool(self.served) and self.served == self.documented
+
+
 @dataclass
 class Told:
-    """What the processes counted, what they raised, and what the audit found."""
+    """What the processes counted, what they raised, what the audit found, and the order at the end."""
 
     counted: Counter[str] = field(default_factory=Counter)
     raised: list[str] = field(default_factory=list)
     found: dict[str, int] = field(default_factory=dict)
+    order: Order = field(default_factory=Order)
     seconds: float = 0.0
 
 
@@ -354,33 +381,56 @@ def audit(store_url: str) -> dict[str, int]:
     return {what: count for what, count in counts.items() if count}
 
 
-def everyone_is_served_again(store_url: str, source: ReplicaDatabase, agent_id: int) -> list[tuple[int, int]]:
-    """Alone, one agent empties the queue: (score, stay) of each lead in the order in which it came."""
-    order = []
+def everyone_is_served_again(
+    store_url: str, source: ReplicaDatabase, agent_id: int, leads_max: int = sys.maxsize
+) -> Order:
+    """Alone, one agent empties the queue, or the front of it: long afterwards, on a clock that stands.
+
+    Who is not served has left: the source bars them by now.
+    """
+    served: list[int] = []
     with (
         open_replica(source.url) as replica,
         open_direct_store(store_url) as store,
-        AssignmentDesk(store, replica, replace(TERMS, lease=timedelta(hours=1))) as desk,
+        psycopg.connect(store_url, autocommit=True) as books,
     ):
-        turn = 0
-        while isinstance(answer := desk.take(TakeRequest(agent_id, f"last-{turn}")), Taken):
-            item, turn = answer.assignment, turn + 1
-            order.append((item.priority_score, item.stay_id))
-            desk.record_outcome(
-                OutcomeRequest(agent_id, f"last-out-{turn}", item.id, item.lease_token, Outcome.NO_ANSWER)
-            )
-    return order
+        with AssignmentDesk(store, replica, TERMS) as desk:
+
+            def is_nobody_holding() -> bool:
+                desk.expire()
+                return not books.execute(HELD).fetchall()
+
+            wait_until(is_nobody_holding)
+        now = _now(store) + REST
+        waiting = [row[0] for row in books.execute(WAITING, (now, TERMS.rules.not_called_from))]
+        terms = replace(TERMS, lease=timedelta(hours=1))
+        with AssignmentDesk(store, replica, terms, now=lambda: now) as desk:
+            while len(served) < leads_max:
+                turn = len(served)
+                answer = desk.take(TakeRequest(agent_id, f"last-{turn}"))
+                if isinstance(answer, NoWork):
+                    break
+                item = answer.assignment
+                served.append(item.stay_id)
+                desk.record_outcome(
+                    OutcomeRequest(agent_id, f"last-out-{turn}", item.id, item.lease_token, Outcome.NO_ANSWER)
+                )
+        live = {row[0] for row in books.execute("SELECT id FROM call_queue WHERE status <> 'left'")}
+    documented = [stay_id for stay_id in waiting if stay_id in live or stay_id in served]
+    return Order(served, documented[:leads_max])
 
 
 def on_servers(servers: Servers, **size: Any) -> Told:
-    """The crowd on databases of its own."""
+    """The crowd on databases of its own; then one of them alone."""
     postgres = servers.postgres()
     template = databases.store_template(servers)
     with (
         databases.postgres_replica(postgres) as source,
         databases.fresh_postgres_database(postgres, template) as name,
     ):
-        return crowd(postgres.url(name), source, **size)
+        told, alone = crowd(postgres.url(name), source, **size), 1
+        told.order = everyone_is_served_again(postgres.url(name), source, alone, ALONE_MAX)
+        return told
 
 
 def main() -> int:
@@ -411,8 +461,11 @@ def main() -> int:
     for what, number in sorted(told.counted.items()):
         sys.stdout.write(f"{number:8} {what}\n")
     sys.stdout.write(f"raised: {told.raised}\nwrong in the books: {told.found}\n")
+    kept = "kept" if told.order.is_kept else "NOT kept"
+    sys.stdout.write(f"order {kept} over {len(told.order.served)} leads to one agent alone\n")
     sys.stdout.write(f"{told.counted['taken'] / told.seconds:.0f} leads a second for {told.seconds:.0f} s\n")
-    return 1 if told.raised or told.found or told.counted["deadlocks told"] else 0
+    is_wrong = told.raised or told.found or told.counted["deadlocks told"] or not told.order.is_kept
+    return 1 if is_wrong else 0
 
 
 if __name__ == "__main__":
