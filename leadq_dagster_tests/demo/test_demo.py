@@ -20,6 +20,8 @@ import pytest
 from leadq_dagster.demo.hourly_jobs import STAGES, in_rounds
 from leadq_dagster.domain.windows import HOUR, Window
 from leadq_dagster.embedded.postgres import erase_postgres, running_postgres
+from leadq_dagster_tests.desk_http.client import Caller
+from leadq_dagster_tests.store.waiting import wait_until
 
 PATIENCE_SECONDS = 180
 ASSETS = [stage.name for stage in STAGES]
@@ -62,19 +64,30 @@ def run_once(home: Path) -> "subprocess.CompletedProcess[str]":
 
 
 @contextmanager
-def served(home: Path, port: int) -> Iterator["subprocess.Popen[str]"]:
+def served(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """A demo whose UI answers."""
-    process = subprocess.Popen(
-        [*COMMAND, "--port", str(port)], env=environment(home), stderr=subprocess.PIPE, text=True
-    )
+    with terminal(home).open("wb") as said:
+        process = subprocess.Popen([*COMMAND, "--port", str(port)], env=environment(home), stderr=said)
     try:
         ready = waited_for(lambda: process.poll() is not None or answers(port))
         assert ready, "the UI did not answer"
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, terminal(home).read_text()
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+
+
+def terminal(home: Path) -> Path:
+    """What the demo has said so far."""
+    return home.with_name("terminal.txt")
+
+
+def said_after(home: Path, words: str) -> str | None:
+    """The rest of the line that begins so, once the demo has said it."""
+    lines = terminal(home).read_text().splitlines(keepends=True)
+    rests = [line.removeprefix(words) for line in lines if line.startswith(words) and line.endswith("\n")]
+    return rests[0].strip() if rests else None
 
 
 def answers(port: int) -> bool:
@@ -92,6 +105,36 @@ def ask(port: int, query: str) -> Any:
     )
     with urllib.request.urlopen(request, timeout=30) as response:
         return json.load(response)["data"]
+
+
+ROUTED = """{ runsOrError(filter: {pipelineName: "route_callbacks", statuses: [SUCCESS]}) {
+    ... on Runs { results { tags { key value } } } } }"""
+
+
+def is_routed_by_the_sensor(port: int) -> bool:
+    """Whether a run of the job has succeeded that the sensor has launched."""
+    runs = ask(port, ROUTED)["runsOrError"]["results"]
+    return any({"key": "dagster/sensor_name", "value": "due_callbacks"} in run["tags"] for run in runs)
+
+
+def promised_calls_reach_whoever_signs_in(home: Path, port: int) -> None:
+    """Signs in with the agent's token, as the demo says, and waits until a promised call is in front."""
+    token = wait_until(lambda: said_after(home, "  an agent "), PATIENCE_SECONDS)
+    desk = said_after(home, "The desk is at ")
+    assert desk is not None
+    address, path = desk.split("/desk")[0], "/api/agents/{}/{}"
+    caller = Caller(address, token)
+    agent = caller.get("/api/agents/me").json["agent_id"]
+
+    def pending() -> list[dict[str, Any]]:
+        assert caller.send("POST", path.format(agent, "heartbeat"), {}).status == 200
+        found: list[dict[str, Any]] = caller.get(path.format(agent, "pending-callbacks")).json["callbacks"]
+        return found
+
+    assert caller.send("PUT", path.format(agent, "status"), {"status": "available"}).status == 200
+    wait_until(lambda: pending() or None, PATIENCE_SECONDS)
+    wait_until(lambda: is_routed_by_the_sensor(port), PATIENCE_SECONDS)
+    wait_until(lambda: any(call["is_raised"] for call in pending()), PATIENCE_SECONDS)
 
 
 def free_port() -> int:
@@ -131,7 +174,8 @@ def test_once_prints_one_object_that_agrees_with_the_truth_and_a_second_start_co
     assert again["users_known"] >= summary["users_known"]
 
 
-def test_the_running_demo_shows_lineage_refuses_a_twin_and_leaves_nothing_behind(home: Path) -> None:
+def test_the_running_demo_shows_lineage_brings_promised_calls_and_leaves_nothing_behind(home: Path) -> None:
+    """P26: a second demo is refused, and the one that runs routes calls by Dagster's own sensor."""
     port = free_port()
     with served(home, port) as demo:
         nodes = ask(port, "{ assetNodes { assetKey { path } dependencyKeys { path } } }")["assetNodes"]
@@ -147,12 +191,14 @@ def test_the_running_demo_shows_lineage_refuses_a_twin_and_leaves_nothing_behind
         assert f"its UI is at http://127.0.0.1:{port}" in twin.stderr
         assert "Traceback" not in twin.stderr
 
+        promised_calls_reach_whoever_signs_in(home, port)
+
         demo.send_signal(signal.SIGTERM)
-        said = demo.communicate(timeout=60)[1]
-        assert demo.returncode == 0
-        assert {"starting", "starting Dagster and the desk", "stopping"} <= set(said.splitlines())
+        assert demo.wait(60) == 0
+        said = terminal(home).read_text().splitlines()
+        assert {"starting", "starting Dagster and the desk", "stopping"} <= set(said)
         whole = f"  lineage      http://127.0.0.1:{port}/locations/leadq/asset-groups/discovery/lineage"
-        assert whole in said.splitlines(), "an address that wraps cannot be clicked"
+        assert whole in said, "an address that wraps cannot be clicked"
     assert nothing_listens(port)
     assert running_postgres(home) is None
 
