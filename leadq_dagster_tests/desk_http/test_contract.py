@@ -8,12 +8,26 @@ from pathlib import Path
 import pytest
 
 from leadq_dagster.store.agents import Role
+from leadq_dagster_tests.desk_http import contract_hooks
+from leadq_dagster_tests.desk_http.contract_hooks import Place, answers_in
 from leadq_dagster_tests.desk_http.serving import Served
 
 # A call back without its time is well-formed and refused all the same: whether requests are accepted is
 # tested one by one. Everything else is checked.
 NOT_CHECKED = "positive_data_acceptance"
 EXAMPLES = 25
+PROJECT = Path(__file__).resolve().parents[2]
+# Each is to succeed, so that its answer is held against the document as well as its refusals.
+SUCCEEDING = {
+    "POST /api/queue/next",
+    "POST /api/assignments/{assignment_id}/outcome",
+    "POST /api/assignments/{assignment_id}/release",
+    "POST /api/assignments/{assignment_id}/extend",
+    "POST /api/callbacks",
+    "POST /api/callbacks/accept",
+    "POST /api/callbacks/snooze",
+    "POST /api/callbacks/{callback_id}/cancel",
+}
 
 
 def schemathesis(served: Served, folder: Path, token: str | None, assignment_id: int, agent_id: int) -> str:
@@ -25,21 +39,24 @@ def schemathesis(served: Served, folder: Path, token: str | None, assignment_id:
     command += ["--max-examples", str(EXAMPLES), "--suppress-health-check", "all", "--no-color"]
     if token is not None:
         command += ["--header", f"Authorization: Bearer {token}"]
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "COLUMNS": "120"}, capture_output=True, text=True, check=False
-    )
+    hooks = {"SCHEMATHESIS_HOOKS": contract_hooks.__name__, "PYTHONPATH": str(PROJECT)}
+    environment = {**os.environ, **hooks, "COLUMNS": "120"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     return done.stdout
 
 
 @pytest.mark.parametrize("role", [Role.AGENT, Role.SUPERVISOR])
 def test_nothing_undocumented_happens_to_who_may_ask(served: Served, tmp_path: Path, role: Role) -> None:
-    """P23: whatever is sent, it is answered as the document says, and nothing crashes."""
-    served.premises.leads(*range(1, 41))
-    served.premises.leads(*range(101, 141), owing=True)
+    """P23: whatever is sent, it is answered as the document says, and nothing crashes; successes, too."""
+    served.premises.leads(*range(1, 101))
+    served.premises.leads(*range(101, 201), owing=True)
     agent_id, token = served.premises.enrol("somebody", role)
     taken = served.caller(token).take().json["assignment"]
+    Place(served.address, token, list(range(1, 201))).write(tmp_path)
     report = schemathesis(served, tmp_path, token, taken["id"], agent_id)
+    answers = answers_in(tmp_path)
+    assert {operation for operation in SUCCEEDING if not answers[operation, 200]} == set(), answers
     assert "POST /api/queue/next" not in report  # operations are named where something is wrong with them
     assert '"event": "defect"' not in served.log.read_text()
 
