@@ -71,7 +71,7 @@ def due(work: AtWork, user_id: int, reserved_for: int) -> int:
 
 
 def test_of_agents_who_accept_at_once_one_wins_and_the_others_are_told(work: AtWork, other: AtWork) -> None:
-    """P26: with a line `assignment_race` for each loser."""
+    """P26: with a line `assignment_race` for each loser, that names the agent, the user and the entry."""
     agents = [here(work) for _ in range(4)]
     won = Counter[int]()
     for user_id in range(1, ROUNDS + 1):
@@ -95,7 +95,14 @@ def test_of_agents_who_accept_at_once_one_wins_and_the_others_are_told(work: AtW
             isinstance(answer, ConflictError) for answer in got if not isinstance(answer, CallbackState)
         )
         assert raised(work, callback)[:2] == (-2000, winners[0])  # type: ignore[index]
-        assert [line["event"] for line in lines].count("assignment_race") == 3
+        [(stay_id,)] = work.rows("SELECT id FROM call_queue WHERE user_id = %s", user_id)
+        told = [
+            (line["agent_id"], line["user_id"], line["stay_id"], line["callback_id"])
+            for line in lines
+            if line["event"] == "assignment_race"
+        ]
+        losers = [agent for agent in agents if agent != winners[0]]
+        assert sorted(told) == [(agent, user_id, stay_id, callback) for agent in sorted(losers)]
         won[winners[0]] += 1
     assert len(won) > 1  # there was a race
 
