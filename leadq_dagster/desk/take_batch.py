@@ -13,7 +13,7 @@ from leadq_dagster.desk.refusals import refusal_of_agent
 from leadq_dagster.desk.terms import NoWork, TakeRequest
 from leadq_dagster.domain.errors import ConflictError, ForbiddenError, LeadqError
 from leadq_dagster.domain.queue_rule import QueueType
-from leadq_dagster.store import answers, assignments
+from leadq_dagster.store import answers, assignments, holds
 from leadq_dagster.store.agents import Agent
 from leadq_dagster.store.answers import REUSED, Answer
 from leadq_dagster.store.assignments import Asker, Assignment
@@ -83,7 +83,7 @@ class Batch:
         if not self.repeated:
             return
         now = self.claim.now
-        repeats = assignments.repeat(self.cursor, [item.id for item in self.repeated.values()])
+        repeats = holds.repeat(self.cursor, [item.id for item in self.repeated.values()])
         self.claim.untold |= {
             item.id: repeats[item.id]
             for item in self.repeated.values()

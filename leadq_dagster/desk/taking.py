@@ -21,7 +21,7 @@ from leadq_dagster.desk.terms import DeskTerms, NoWork, Taken, TakeRequest
 from leadq_dagster.domain.errors import LeadqError, TransientError
 from leadq_dagster.domain.lead import SourceLead
 from leadq_dagster.domain.queue_rule import QueueType
-from leadq_dagster.store import agents, assignments, outcomes, queue
+from leadq_dagster.store import agents, assignments, holds, outcomes, queue
 from leadq_dagster.store.assignments import Assignment, EndReason
 from leadq_dagster.store.connection import Store
 
@@ -77,7 +77,7 @@ class Taking:
     def _ended_meanwhile(self, held: Sequence[Assignment]) -> dict[int, Any]:
         """Those that somebody ended while the source was thinking: their requests are served again."""
         with self.store.transaction() as cursor:
-            return dict.fromkeys(assignments.ended(cursor, [item.id for item in held]), AGAIN)
+            return dict.fromkeys(holds.ended(cursor, [item.id for item in held]), AGAIN)
 
     def _unvalidated(self, held: Sequence[Assignment], claim: Claim) -> dict[int, Any]:
         """The source does not answer: by the terms, hand out and mark, or take back and refuse.
@@ -144,7 +144,7 @@ def _lock_held(cursor: Cursor[TupleRow], items: Sequence[Assignment]) -> dict[in
     ids = [item.id for item in items]
     agents.lock(cursor, [item.agent_id for item in items])
     outcomes.locking_users(cursor, ids)()
-    return assignments.lock_held(cursor, ids)
+    return holds.lock_held(cursor, ids)
 
 
 def _answer(

@@ -108,30 +108,6 @@ def of_ids(cursor: Cursor[TupleRow], assignment_ids: Iterable[int]) -> Later[dic
     )
 
 
-def repeat(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> dict[int, int]:
-    """Note that agents are told again of what they hold; how often by now.
-
-    Absent are those that somebody else is ending at this moment.
-    """
-    rows = cursor.execute(SQL["repeat_assignments"], {"assignment_ids": list(assignment_ids)})
-    return dict(rows.fetchall())
-
-
-def lock_held(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> dict[int, int]:
-    """Of these assignments those that hold their stays still, locked, with how often they were repeated.
-
-    Their agents and users are to be locked before.
-    """
-    rows = cursor.execute(SQL["lock_held"], {"assignment_ids": list(assignment_ids)})
-    return dict(rows.fetchall())
-
-
-def ended(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> set[int]:
-    """Those of these assignments that have ended."""
-    rows = cursor.execute(SQL["select_ended"], {"assignment_ids": list(assignment_ids)})
-    return {assignment_id for (assignment_id,) in rows}
-
-
 def _held_and_given(
     rows: Iterable[TupleRow],
 ) -> tuple[dict[int, Assignment], dict[Asker, Assignment]]:

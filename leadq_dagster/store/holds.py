@@ -1,4 +1,4 @@
-"""An assignment and its stay, locked: is the lead still the agent's, and what was reported of it?"""
+"""Assignments and their stays: is the lead still the agent's, how often were they told, what was reported?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,6 +66,30 @@ def locking(
 def lock(cursor: Cursor[TupleRow], assignment_ids: Sequence[int], now: datetime | None) -> dict[int, Held]:
     """The same, waited for."""
     return locking(cursor, assignment_ids, now)()
+
+
+def repeat(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> dict[int, int]:
+    """Note that agents are told again of what they hold; how often by now.
+
+    Absent are those that somebody else is ending at this moment.
+    """
+    rows = cursor.execute(SQL["repeat_assignments"], {"assignment_ids": list(assignment_ids)})
+    return dict(rows.fetchall())
+
+
+def lock_held(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> dict[int, int]:
+    """Of these assignments those that hold their stays still, locked, with how often they were repeated.
+
+    Their agents and users are to be locked before.
+    """
+    rows = cursor.execute(SQL["lock_held"], {"assignment_ids": list(assignment_ids)})
+    return dict(rows.fetchall())
+
+
+def ended(cursor: Cursor[TupleRow], assignment_ids: Sequence[int]) -> set[int]:
+    """Those of these assignments that have ended."""
+    rows = cursor.execute(SQL["select_ended"], {"assignment_ids": list(assignment_ids)})
+    return {assignment_id for (assignment_id,) in rows}
 
 
 def _held(row: Sequence[Any]) -> Held:

@@ -14,7 +14,7 @@ from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.domain.queue_rule import QueueType, Reason
 from leadq_dagster.embedded.postgres import EmbeddedPostgres
 from leadq_dagster.shipped import shipped
-from leadq_dagster.store import agents, answers, assignments, callbacks, migrations
+from leadq_dagster.store import agents, answers, assignments, callbacks, holds, migrations
 from leadq_dagster.store.agents import AgentStatus, Role, token_hash
 from leadq_dagster.store.answers import Answer
 from leadq_dagster.store.assignments import Asker, EndReason
@@ -155,7 +155,7 @@ def test_the_application_does_the_desks_work(roles: Roles) -> None:
         with store.transaction() as cursor:
             agents.lock(cursor, [agent])
             [first] = claim(cursor, [agent])
-            assert assignments.repeat(cursor, [first.id]) == {first.id: 1}
+            assert holds.repeat(cursor, [first.id]) == {first.id: 1}
             assignments.mark_unvalidated(cursor, [first.id], "no answer")
             assert assignments.extend(cursor, first.id, TEN + 2 * LEASE)
             assert assignments.give_back(cursor, {first.id: TEN}, EndReason.RELEASED, TEN) == [first.id]
