@@ -132,7 +132,7 @@ def promised_calls_reach_whoever_signs_in(home: Path, port: int) -> None:
         return found
 
     assert caller.send("PUT", path.format(agent, "status"), {"status": "available"}).status == 200
-    wait_until(lambda: pending() or None, PATIENCE_SECONDS)
+    assert pending(), "what the demo has promised in the agent's name"
     wait_until(lambda: is_routed_by_the_sensor(port), PATIENCE_SECONDS)
     wait_until(lambda: any(call["is_raised"] for call in pending()), PATIENCE_SECONDS)
 
