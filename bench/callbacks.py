@@ -16,7 +16,8 @@ from leadq_dagster_tests.servers.running import Servers
 
 USERS = 1_000_000
 DUE, MANY_DUE = 100, 1_000
-ROUNDS = 15
+ROUNDS, ROUTINGS = 15, 5
+FIRST_ROUTED = 10_001
 LOOK_BAR_MS, ROUTE_BAR_MS = 50, 500
 
 # A million promises, all of them in the days to come; then so many that are due now.
@@ -25,8 +26,9 @@ INSERT INTO callbacks (user_id, queue_type, due_at, call_after, preferred_agent_
 SELECT n, 'unsigned_users', moment, moment, n % 50000 + 1
 FROM (SELECT n, now() + interval '1 hour' + n * interval '1 second' AS moment
       FROM generate_series(1, {users}::bigint) AS n) AS promised;
-UPDATE agents SET status = 'available', last_seen_at = clock_timestamp() WHERE id <= 60;
 """
+# By the minute, or they are taken for silent, and what waits for them is routed again.
+SIGNED_IN = b"UPDATE agents SET status = 'available', last_seen_at = clock_timestamp() WHERE id <= 60"
 NOW = """
 INSERT INTO callbacks (user_id, queue_type, due_at, call_after, preferred_agent_id)
 SELECT n, 'unsigned_users', moment, moment, n % 100 + 1
@@ -48,7 +50,8 @@ def measure(_: Servers) -> Iterator[Row]:
             f"ratio {among / alone:.2f}; bar {LOOK_BAR_MS} ms",
         )
         routed = _route_ms(url)
-        yield Row(f"routing {MANY_DUE:,} due", f"{routed:.0f} ms", f"bar {ROUTE_BAR_MS} ms")
+        remark = f"median of {ROUTINGS}; bar {ROUTE_BAR_MS} ms"
+        yield Row(f"routing {MANY_DUE:,} due", f"{routed:.0f} ms", remark)
 
 
 def _promise(url: str, first: int, last: int) -> None:
@@ -69,14 +72,24 @@ def _look_ms(url: str, first: int, last: int) -> float:
 
 
 def _route_ms(url: str) -> float:
+    """The median of several, each of calls that nobody has routed before."""
+    took = []
     with (
         open_direct_store(url) as store,
         AssignmentDesk(store, EverybodyIsCallable(), DeskTerms()) as desk,
     ):
-        desk.route_callbacks()  # what the looks have seen; planned and warm
-        _promise(url, 10_001, 10_000 + MANY_DUE)
-        started = time.perf_counter()
-        routed = desk.route_callbacks()
-        took = (time.perf_counter() - started) * 1000
-    assert routed.routed >= MANY_DUE, routed
-    return took
+        for number in range(ROUTINGS):
+            _signed_in(url)
+            desk.route_callbacks()  # what the looks and the round before have left; planned and warm
+            first = FIRST_ROUTED + number * MANY_DUE
+            _promise(url, first, first + MANY_DUE - 1)
+            started = time.perf_counter()
+            routed = desk.route_callbacks()
+            took.append((time.perf_counter() - started) * 1000)
+            assert routed.routed == MANY_DUE, routed
+    return statistics.median(took)
+
+
+def _signed_in(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(SIGNED_IN)
