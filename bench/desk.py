@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack
 from functools import partial
 from itertools import count
 from typing import Any
@@ -14,11 +15,13 @@ import psycopg
 from bench.backlog import AGENTS, EverybodyIsCallable, backlog, durable_server, fill, tidy
 from bench.pgbench import BARE, CLAIM, CLAIM_AND_COMPLETE, Pace, in_turn, percentile, pgbench
 from bench.report import Row
+from leadq_dagster.desk import combiner
 from leadq_dagster.desk.desk import AssignmentDesk
 from leadq_dagster.desk.garbage import look_seldom
 from leadq_dagster.desk.terms import DeskTerms, OutcomeRequest, Taken, TakeRequest
 from leadq_dagster.domain.outcomes import Outcome
 from leadq_dagster.domain.queue_rule import QueueType
+from leadq_dagster.embedded.postgres import EmbeddedPostgres
 from leadq_dagster.store.connection import open_direct_store
 from leadq_dagster_tests.servers.running import Servers
 
@@ -32,19 +35,54 @@ Cycle = Generator["Future[Any]", Any, None]
 
 
 def measure(_: Servers) -> Iterator[Row]:
-    """Leads a second at 1, 16 and 64 agents; the cost of a larger backlog; a transaction open for long."""
-    with durable_server() as server:
-        costs: dict[int, float] = {}
-        for leads in (SMALL, LARGE, HUGE):
-            with backlog(server, leads) as url:
-                if leads == LARGE:
-                    yield from _beside_pgbench(url)
-                    yield from _behind_an_open_transaction(url)
-                pace = pace_of(url, 16, take_and_report)
-                costs[leads] = 1 / pace.per_second
-                yield Row(f"take + outcome, 16 agents, {leads:,} leads", *told(pace))
-        ratio = costs[HUGE] / costs[SMALL]
-        yield Row(f"cost at {HUGE:,} against {SMALL:,} leads", f"ratio {ratio:.2f}", "target ≤ 1.2")
+    """Leads a second by agents, without batches, behind a long transaction, and by size of the backlog."""
+    with durable_server() as server, ExitStack() as backlogs:
+        large = backlogs.enter_context(backlog(server, LARGE))
+        yield from _beside_pgbench(large)
+        yield from _one_by_one(large)
+        yield from _behind_an_open_transaction(large)
+        huge = backlogs.enter_context(backlog(server, HUGE))
+        yield from _by_size(server, large, huge)
+
+
+def _by_size(server: EmbeddedPostgres, large: str, huge: str) -> Iterator[Row]:
+    """The sizes in turn, the larger ones filled once: the ratio is of the same minutes."""
+    runs = {
+        SMALL: partial(_pace_of_small, server),
+        LARGE: partial(pace_of, large, 16, take_and_report),
+        HUGE: partial(pace_of, huge, 16, take_and_report),
+    }
+    paces = dict(zip(runs, in_turn(ROUNDS, *runs.values()), strict=True))
+    for leads, pace in paces.items():
+        yield Row(f"take + outcome, 16 agents, {leads:,} leads", *told(pace))
+    ratio = paces[SMALL].per_second / paces[HUGE].per_second
+    yield Row(f"cost at {HUGE:,} against {SMALL:,} leads", f"ratio {ratio:.2f}", "target ≤ 1.2")
+
+
+def _pace_of_small(server: EmbeddedPostgres) -> Pace:
+    """Filled for each round: one leaves few who are not cooling."""
+    with backlog(server, SMALL) as url:
+        return pace_of(url, 16, take_and_report)
+
+
+def _one_by_one(url: str) -> Iterator[Row]:
+    """What serving those who wait together gives: the same desk with batches of one."""
+    together, alone = in_turn(
+        ROUNDS,
+        partial(pace_of, url, 16, take_and_report),
+        partial(_pace_in_batches_of_one, url, 16, take_and_report),
+    )
+    yield Row(f"take + outcome, 16 agents, batches of up to {combiner.BATCH_MAX}", *told(together))
+    yield Row("take + outcome, 16 agents, batches of 1", *told(alone, together))
+
+
+def _pace_in_batches_of_one(url: str, agents: int, cycle: Callable[[AssignmentDesk, int], Cycle]) -> Pace:
+    usual = combiner.BATCH_MAX
+    combiner.BATCH_MAX = 1
+    try:
+        return pace_of(url, agents, cycle)
+    finally:
+        combiner.BATCH_MAX = usual
 
 
 def _beside_pgbench(url: str) -> Iterator[Row]:
