@@ -171,12 +171,20 @@ def test_a_supervisor_puts_a_call_off_or_finds_that_its_agent_makes_it(
     seen = Counter[str]()
     for user_id in range(1, ROUNDS + 1):
         callback = due(work, user_id, agent)
-        told, taken = both(
-            work,
-            other,
-            lambda callback=callback: act(other, supervisor, callback, is_supervisor=True),
-            lambda: work.take(agent),
-        )
+        # Neither has a head start, or the one, or the other: who first says to be there comes later.
+        late = (None, agent, supervisor)[user_id % 3]
+
+        def put_off(callback: int = callback, late: int | None = late) -> CallbackState:
+            if late == supervisor:
+                other.desk.beat(supervisor)
+            return act(other, supervisor, callback, is_supervisor=True)
+
+        def take(late: int | None = late) -> Taken | NoWork:
+            if late == agent:
+                work.desk.beat(agent)
+            return work.take(agent)
+
+        told, taken = both(work, other, put_off, take)
         [place], [(in_hand,)] = work.rows(PLACE, callback), work.rows(OF_THE_USER, user_id)
         if isinstance(taken, Taken) and taken.assignment.callback_id == callback:
             seen["taken first"] += 1
