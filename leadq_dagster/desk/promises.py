@@ -135,5 +135,5 @@ def lower(cursor: Cursor[TupleRow], stay: LockedStay, not_before: datetime | Non
         routing.lower_stays(cursor, {stay.user_id: not_before}, now)
         return
     # What is done to a promise with its user locked is later than whatever moved them before.
-    seen_at = queue.latest(cursor, stay.user_id)
+    seen_at = routing.latest(cursor, stay.user_id)
     queue.move_users(cursor, [queue.Move(stay.user_id, ENDED)], BY_PROMISE, now, seen_at=seen_at)

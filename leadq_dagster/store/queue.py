@@ -79,14 +79,6 @@ def clock(cursor: Cursor[TupleRow]) -> datetime:
     return now
 
 
-def latest(cursor: Cursor[TupleRow], user_id: int) -> datetime:
-    """The store's own time, or that of what last moved this locked user, if its clock was ahead then."""
-    row = cursor.execute(SQL["select_latest"], {"user_id": user_id}).fetchone()
-    assert row is not None
-    now: datetime = row[0]
-    return now
-
-
 def move_users(
     cursor: Cursor[TupleRow],
     moves: Sequence[Move],

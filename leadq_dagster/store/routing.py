@@ -103,6 +103,14 @@ def raise_stays(cursor: Cursor[TupleRow], routes: Sequence[Route], now: datetime
     notify(cursor, [(route.callback.id, route.agent_id, route.decision) for route in routes], now)
 
 
+def latest(cursor: Cursor[TupleRow], user_id: int) -> datetime:
+    """The store's own time, or that of what last moved this locked user, if its clock was ahead then."""
+    row = cursor.execute(SQL["select_latest"], {"user_id": user_id}).fetchone()
+    assert row is not None
+    now: datetime = row[0]
+    return now
+
+
 def lower_stays(cursor: Cursor[TupleRow], not_before: Mapping[int, datetime | None], now: datetime) -> None:
     """Give the raised stays of these users back their own place, callable not before that time if one is
     given."""

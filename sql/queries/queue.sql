@@ -2,9 +2,6 @@
 -- The one clock that all who move users go by, whichever machine they run on.
 SELECT clock_timestamp();
 
--- name: select_latest
-SELECT greatest(clock_timestamp(), last_queue_check) FROM user_call_scores WHERE user_id = %(user_id)s;
-
 -- name: lock_users
 -- Every change of queue holds the user's score row first, in the order of user_id: that row is the one
 -- lock under which a user moves, so two movers of one user take turns and never deadlock. NO KEY: a desk that

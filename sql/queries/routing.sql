@@ -112,6 +112,9 @@ FROM unnest(
 ) AS raised (stay_id, callback_id, priority_score, agent_id, available_from)
 WHERE stay.id = raised.stay_id AND stay.status = 'pending';
 
+-- name: select_latest
+SELECT greatest(clock_timestamp(), last_queue_check) FROM user_call_scores WHERE user_id = %(user_id)s;
+
 -- name: lower_stays
 -- Back to the lead's own place, and not to be called before a given time, if there is one.
 UPDATE call_queue AS stay
