@@ -12,7 +12,8 @@ from leadq_dagster.domain.lead import Contact, SourceLead
 from leadq_dagster.embedded.postgres import EmbeddedPostgres, erase_postgres, start_postgres
 from leadq_dagster.store import migrations
 
-AGENTS = 50_000
+# More than take a lead in one run: whoever holds one is told of it again, which is cheap and no take.
+AGENTS = 200_000
 SCORES = 40
 
 # Rows of long ago, written past the door and its triggers: the door would take an hour for ten million.
@@ -25,6 +26,14 @@ INSERT INTO call_queue (user_id, queue_type, queue_reason, available_from, enter
 SELECT n, 'unsigned_users', 'no_signature', now() - interval '1 day' + n * interval '1 millisecond', now(),
     n * {scores} / ({leads} + 1)
 FROM generate_series(1, {leads}::bigint) AS n;
+"""
+
+
+PUT_BACK = """
+UPDATE call_queue
+SET status = 'pending', assigned_to_agent_id = NULL, assigned_at = NULL, lease_expires_at = NULL
+WHERE status = 'assigned';
+UPDATE assignments SET ended_at = now(), end_reason = 'released' WHERE ended_at IS NULL;
 """
 
 
@@ -68,6 +77,13 @@ def fill(url: str, statements: str) -> None:
         connection.execute("SET session_replication_role = replica")
         connection.execute(statements.encode())
     tidy(url)
+
+
+def put_back(url: str) -> None:
+    """Nobody holds anything: every agent is free to take, and every lead is there again."""
+    with psycopg.connect(url) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(PUT_BACK)
 
 
 def tidy(url: str) -> None:

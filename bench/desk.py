@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from bench.backlog import AGENTS, EverybodyIsCallable, backlog, durable_server, fill, tidy
+from bench.backlog import AGENTS, EverybodyIsCallable, backlog, durable_server, fill, put_back, tidy
 from bench.pgbench import BARE, CLAIM, CLAIM_AND_COMPLETE, Pace, in_turn, percentile, pgbench
 from bench.report import Row
 from leadq_dagster.desk import combiner
@@ -126,9 +126,10 @@ _fresh_agents = count(1000)
 
 def take_only(desk: AssignmentDesk, _agent: int) -> Cycle:
     """One lead for an agent who holds none: somebody new each time."""
-    agent_id = next(_fresh_agents) % AGENTS + 1
-    got = yield desk.submit_take(TakeRequest(agent_id, f"t{next(_requests)}", QueueType.UNSIGNED_USERS))
+    request = TakeRequest(next(_fresh_agents) % AGENTS + 1, f"t{next(_requests)}", QueueType.UNSIGNED_USERS)
+    got = yield desk.submit_take(request)
     assert isinstance(got, Taken), got
+    assert got.assignment.request_id == request.request_id, "a lead that was held already is no take"
 
 
 def take_and_report(desk: AssignmentDesk, agent: int) -> Cycle:
@@ -144,6 +145,7 @@ def take_and_report(desk: AssignmentDesk, agent: int) -> Cycle:
 
 def pace_of(url: str, agents: int, cycle: Callable[[AssignmentDesk, int], Cycle]) -> Pace:
     """Agents in a closed loop on tidy tables, all moved by one thread, as pgbench moves its clients."""
+    put_back(url)
     tidy(url)
     with (
         open_direct_store(url) as store,
