@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
+from leadq_dagster.desk import told
 from leadq_dagster.desk.callback_ownership import Locked, demand_own, take_down, why_not_accepted
 from leadq_dagster.desk.callback_terms import (
     NEAR,
@@ -205,7 +206,7 @@ class Callbacks:
         """Act for the agent, or repeat the answer that the request got before."""
         with self.store.transaction() as cursor:
             agent = agents.lock(cursor, [request.agent_id]).get(request.agent_id)
-            if answer := answers.of_request(cursor, request.agent_id, request.request_id, what):
+            if answer := told.before(cursor, request.agent_id, request.request_id, what):
                 return state_from(answer.content)
             if refusal := refusal_of_agent(request.agent_id, agent):
                 raise refusal

@@ -8,6 +8,7 @@ from typing import Any
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
+from leadq_dagster.desk import told
 from leadq_dagster.desk.log import race_lost
 from leadq_dagster.desk.refusals import refusal_of_holder
 from leadq_dagster.desk.terms import DeskTerms
@@ -108,7 +109,7 @@ class Holding:
         before."""
         with self.store.transaction() as cursor:
             known = agents.lock(cursor, [request.agent_id])
-            if answer := answers.of_request(cursor, request.agent_id, request.request_id, what):
+            if answer := told.before(cursor, request.agent_id, request.request_id, what):
                 return answer.content
             moment, _ = assignments.clock(cursor, now)
             held = holds.lock(cursor, [request.assignment_id], moment)

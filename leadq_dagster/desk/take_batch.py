@@ -11,11 +11,12 @@ from psycopg.rows import TupleRow
 from leadq_dagster.desk.no_work import no_work_from
 from leadq_dagster.desk.refusals import refusal_of_agent
 from leadq_dagster.desk.terms import NoWork, TakeRequest
+from leadq_dagster.desk.told import REUSED
 from leadq_dagster.domain.errors import ConflictError, ForbiddenError, LeadqError
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.store import answers, assignments, holds
 from leadq_dagster.store.agents import Agent
-from leadq_dagster.store.answers import REUSED, Answer
+from leadq_dagster.store.answers import Answer
 from leadq_dagster.store.assignments import Asker, Assignment
 
 TAKE: Final = "take"

@@ -116,9 +116,8 @@ class Taking:
             ours = [item for item in untold if repeats.get(item.id) == claim.untold[item.id]]
             moves = moves_of([leads[item.user_id] for item in ours if item.user_id in leads])
             moved = queue.move_users(cursor, moves, PRE_CALL, claim.now, seen_at=claim.seen_at).queues
-            stuck = [item for item in ours if item.user_id not in moved]
             # Not shown; or judged on later knowledge, also by a clock that is ahead of ours: looked at later.
-            new = [item for item in stuck if not claim.untold[item.id]]
+            new = [item for item in ours if item.user_id not in moved and not claim.untold[item.id]]
             for reason, is_shown in ((EndReason.INVALID, True), (EndReason.NOT_FOUND, False)):
                 later = {
                     item.id: claim.now + NOT_FOUND_PAUSE
@@ -126,11 +125,11 @@ class Taking:
                     if (item.user_id in leads) is is_shown
                 }
                 assignments.give_back(cursor, later, reason, claim.now)
-        for item in stuck:
-            if item.user_id in leads:
+        for item in ours:
+            if item.user_id in leads and item.user_id not in moved:
                 race_lost(agent_id=item.agent_id, user_id=item.user_id, stay_id=item.stay_id)
-        in_hand = set(repeats).difference(item.id for item in ours).union(item.id for item in stuck)
-        in_hand.difference_update(item.id for item in new)
+        left = [item for item in ours if item.user_id in moved]
+        in_hand = set(repeats) - {item.id for item in (*left, *new)}
         return {item.id: Invalid(item.queue) for item in untold if item.id not in in_hand}
 
 

@@ -3,20 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
-from leadq_dagster.domain.errors import ConflictError
 from leadq_dagster.named_sql import queries
 from leadq_dagster.store.connection import Later
 
 SQL = queries("answers")
-
-
-REUSED: Final = "this request id was used for another request: choose a new one"
 
 
 @dataclass(frozen=True)
@@ -41,19 +37,10 @@ def earlier(
     )
 
 
-def of_request(cursor: Cursor[TupleRow], agent_id: int, request_id: str, request: str) -> Answer | None:
-    """The answer that the same request got before; None where it is new.
-
-    Raises ConflictError where the id was another request's, which may have brought a lead.
-    """
-    for answer in earlier(cursor, [(agent_id, request_id)])().values():
-        if answer.request != request:
-            raise ConflictError(REUSED)
-        return answer
-    took = cursor.execute(SQL["is_take"], {"agent_id": agent_id, "request_id": request_id}).fetchone()
-    if took is not None:
-        raise ConflictError(REUSED)
-    return None
+def is_take(cursor: Cursor[TupleRow], agent_id: int, request_id: str) -> bool:
+    """Whether this request has brought the agent a lead."""
+    parameters = {"agent_id": agent_id, "request_id": request_id}
+    return cursor.execute(SQL["is_take"], parameters).fetchone() is not None
 
 
 def withdraw(cursor: Cursor[TupleRow], requests: Sequence[tuple[int, str]]) -> None:

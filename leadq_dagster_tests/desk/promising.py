@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from leadq_dagster.desk.callback_terms import CallbackRequest, CallbackState, CancelReason, PromiseRequest
+from leadq_dagster.desk.terms import Taken
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.store.agents import AgentStatus
 from leadq_dagster_tests.desk.at_work import AtWork
@@ -26,6 +27,17 @@ def promised(work: AtWork, user_id: int, minutes: float, preferred: int | None =
     due_at = work.clock.now + minutes * MINUTE
     request = PromiseRequest(clerk, work.request_id(), user_id, due_at, preferred)
     return work.desk.promise_callback(request).callback_id
+
+
+def taken_as_promised(work: AtWork, agent: int) -> tuple[int, Taken]:
+    """A user's promised call in the hand of the agent for whom it was reserved."""
+    work.lead(1)
+    callback = promised(work, 1, 1, agent)
+    work.desk.route_callbacks()
+    work.clock.advance(minutes=1)
+    taken = work.taken(agent)
+    assert taken.assignment.callback_id == callback
+    return callback, taken
 
 
 def accept(work: AtWork, agent_id: int, callback_id: int) -> CallbackState:

@@ -32,6 +32,16 @@ def promise(work: AtWork, agent: int, user_id: int, minutes: float = 30, **more:
     return PromiseRequest(agent, work.request_id(), user_id, work.clock.now + minutes * MINUTE, **more)  # type: ignore[arg-type]
 
 
+def raised_for_the_promise_only(work: AtWork) -> int:
+    """A promised call, in front, to a user who owes nothing any more."""
+    work.lead(1)
+    work.sign(1)
+    work.judge(1)
+    callback = promised(work, 1, 5)
+    work.desk.route_callbacks()
+    return callback
+
+
 def test_the_same_user_and_time_is_the_same_callback(work: AtWork) -> None:
     """P20: by another request, and by the same one."""
     agent = here(work)
@@ -230,11 +240,7 @@ def test_snoozing_a_call_in_hand_ends_the_assignment_as_snoozed(work: AtWork) ->
 def test_a_stay_for_a_promised_call_only_is_closed_while_snoozed_and_opened_again(work: AtWork) -> None:
     """P26, P29."""
     agent = here(work)
-    work.lead(1)
-    work.sign(1)
-    work.judge(1)
-    callback = promised(work, 1, 5)
-    work.desk.route_callbacks()
+    callback = raised_for_the_promise_only(work)
     snooze(work, agent, callback, 10)
     assert stay_of(work, 1) is None
     work.clock.advance(minutes=4)
@@ -333,11 +339,7 @@ def test_a_call_is_taken_from_the_front_whatever_the_clocks_of_others_say(
 ) -> None:
     """P27: the user was moved by a server whose clock was ahead, and is in a queue for the promise only."""
     agent = here(work)
-    work.lead(1)
-    work.sign(1)
-    work.judge(1)
-    callback = promised(work, 1, 5)
-    work.desk.route_callbacks()
+    callback = raised_for_the_promise_only(work)
     assert raised(work, callback) is not None
     work.execute("UPDATE user_call_scores SET last_queue_check = clock_timestamp() + interval '1 hour'")
     act(work, agent, callback)

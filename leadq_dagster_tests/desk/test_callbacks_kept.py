@@ -21,6 +21,7 @@ from leadq_dagster_tests.desk.promising import (
     snooze,
     standing,
     stay_of,
+    taken_as_promised,
 )
 
 
@@ -28,12 +29,7 @@ from leadq_dagster_tests.desk.promising import (
 def test_a_call_made_to_who_converts_meanwhile_keeps_its_promise(work: AtWork, is_raised_again: bool) -> None:
     """P27: the user is not called again for it, even where it was put in front again meanwhile."""
     agent = here(work)
-    work.lead(1)
-    callback = promised(work, 1, 1, agent)
-    work.desk.route_callbacks()
-    work.clock.advance(minutes=1)
-    taken = work.taken(agent)
-    assert taken.assignment.callback_id == callback
+    callback, taken = taken_as_promised(work, agent)
     work.sign(1)
     work.judge(1)  # the hourly check, which spares nobody
     if is_raised_again:
@@ -48,11 +44,7 @@ def test_a_call_made_to_who_converts_meanwhile_keeps_its_promise(work: AtWork, i
 def test_unanswered_by_who_converted_meanwhile_it_is_tried_again_after_the_pause(work: AtWork) -> None:
     """P27."""
     agent = here(work)
-    work.lead(1)
-    callback = promised(work, 1, 1, agent)
-    work.desk.route_callbacks()
-    work.clock.advance(minutes=1)
-    taken = work.taken(agent)
+    callback, taken = taken_as_promised(work, agent)
     work.sign(1)
     work.judge(1)
     work.outcome(taken, Outcome.NO_ANSWER)
@@ -105,11 +97,7 @@ def test_whoever_is_on_the_phone_is_promised_to_nobody_else_until_the_lease_ends
 ) -> None:
     """P27: the user signs during the promised call, and leaves the queue; the call goes on."""
     first, second = here(work), here(work)
-    work.lead(1)
-    callback = promised(work, 1, 1, first)
-    work.desk.route_callbacks()
-    work.clock.advance(minutes=1)
-    taken = work.taken(first)
+    callback, taken = taken_as_promised(work, first)
     work.sign(1)
     work.judge(1)
     if how == "routed":
@@ -126,11 +114,7 @@ def test_whoever_is_on_the_phone_is_promised_to_nobody_else_until_the_lease_ends
 def test_put_off_by_another_it_is_still_not_called_during_the_call(work: AtWork) -> None:
     """P27: taken from the front, a lead does not come before the call ends either."""
     first, second = here(work), here(work)
-    work.lead(1)
-    callback = promised(work, 1, 1, first)
-    work.desk.route_callbacks()
-    work.clock.advance(minutes=1)
-    taken = work.taken(first)
+    callback, taken = taken_as_promised(work, first)
     work.appear_owing(1)  # signs, and owes: queued elsewhere
     work.judge(1)
     accept(work, second, callback)
@@ -179,11 +163,7 @@ def test_once_the_call_is_reported_the_next_promise_waits_for_nothing(work: AtWo
 def test_a_promise_kept_and_told_late_is_kept(work: AtWork) -> None:
     """P19, P26: nobody is called again who was spoken to; the lead is back in its own place."""
     agent, other = here(work), here(work)
-    work.lead(1)
-    callback = promised(work, 1, 1, agent)
-    work.desk.route_callbacks()
-    work.clock.advance(minutes=1)
-    held = work.taken(agent)
+    callback, held = taken_as_promised(work, agent)
     work.clock.advance(minutes=6)
     work.desk.expire()
     work.desk.route_callbacks()
@@ -199,11 +179,7 @@ def test_a_promise_kept_and_told_late_is_kept(work: AtWork) -> None:
 def test_a_late_report_takes_no_promise_from_who_is_keeping_it(work: AtWork, outcome: Outcome) -> None:
     """P27: nor does it count as a try in vain."""
     agent, other = here(work), here(work)
-    work.lead(1)
-    callback = promised(work, 1, 1, agent)
-    work.desk.route_callbacks()
-    work.clock.advance(minutes=1)
-    held = work.taken(agent)
+    callback, held = taken_as_promised(work, agent)
     work.clock.advance(minutes=6)
     work.desk.expire()
     if outcome is Outcome.COMPLETED_FORM:

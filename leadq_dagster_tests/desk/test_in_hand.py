@@ -302,3 +302,19 @@ def test_leads_that_were_refused_keep_their_order(servers: Servers) -> None:
                     work.take(agent)
         work.desk.gate._closed_until = 0.0
         assert [work.taken(agent).assignment.user_id for agent in agents] == [1, 2]
+
+
+def test_what_another_desk_told_of_and_the_agent_gave_back_is_told_as_ended(work: AtWork) -> None:
+    """P15, P20: the first desk finds that the lead does not belong, and that it is in nobody's hand."""
+    agent = work.agent()
+    work.lead(1)
+    work.appear_owing(1)
+    owing = work.replica.read_leads([1])
+    work.change(1, current_signature_file_id=None)
+    with asked_at_a_slow_desk(work, agent, owing) as (second, told):
+        work.desk.gate.seconds = lambda: 0.0  # it took no time to speak of: nobody looks once more
+        second.desk.release(second.hold_request(second.taken(agent, "a")))
+        late = told()
+        assert isinstance(late, Taken)
+        assert late.assignment.lease_expires_at <= work.clock.now
+    assert work.rows(ENDS) == [("released",)]
