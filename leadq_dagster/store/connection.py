@@ -24,10 +24,25 @@ SET_LIMITS = (
 SET_SESSION_LIMITS = (
     "SELECT set_config('statement_timeout', %(limit)s, false),"
     " set_config('idle_in_transaction_session_timeout', %(limit)s, false),"
+    # Where there is such a setting, since PostgreSQL 17: also who stops between sending and waiting is cut
+    # off. Twice what the longest statement of the desk may take, which counts everybody.
+    " (SELECT set_config(name, '2min', false) FROM pg_settings WHERE name = 'transaction_timeout'),"
     " set_config('plan_cache_mode', 'force_generic_plan', false),"
     " set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),"
     " set_config('enable_mergejoin', 'off', false)"
 )
+
+
+class PipelineCursor(Cursor[TupleRow]):
+    """Waits for rows with a Sync, where psycopg's own asks for a flush.
+
+    After a Sync the server waits for us, and its limit on idling within a transaction holds: a process that
+    is stopped there must not keep its locks. After a flush it would be busy for ever.
+    """
+
+    def _fetch_pipeline(self) -> None:
+        if self._conn._pipeline and not self.pgresult:
+            self._conn._pipeline.sync()
 
 
 class Later(Generic[Answer]):
@@ -88,8 +103,8 @@ class Store:
             if self._limit:
                 cursor.execute(SET_LIMITS, [self._limit, self._limit])
             yield cursor
-            # Within the pipeline: sent with the last statements, not after a round trip for them.
-            connection.commit() if keep else connection.rollback()
+            # In a pipeline it is sent with the last statements; what ends the pipeline waits for all of them.
+            cursor.execute("COMMIT" if keep else "ROLLBACK", prepare=False)
 
 
 def open_store(url: str, *, statement_timeout_seconds: int = 30, pool_size: int = 4) -> Store:
@@ -116,11 +131,18 @@ def open_direct_store(url: str, *, statement_timeout_seconds: int = 5, pool_size
         connection.execute(SET_SESSION_LIMITS, {"limit": seconds})
         connection.commit()
 
-    pool = _pool(url, pool_size, prepare_threshold=1, configure=set_limits)
+    pool = _pool(url, pool_size, prepare_threshold=1, cursor_factory=PipelineCursor, configure=set_limits)
     return Store(pool, None, is_pipelined=True)
 
 
-def _pool(url: str, size: int, *, prepare_threshold: int | None, **options: Any) -> ConnectionPool:
+def _pool(
+    url: str,
+    size: int,
+    *,
+    prepare_threshold: int | None,
+    cursor_factory: type[Cursor[TupleRow]] = Cursor,
+    **options: Any,
+) -> ConnectionPool:
     with store_errors():
         # A pool hides why it cannot connect; one plain connection first tells.
         psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS).close()
@@ -133,6 +155,7 @@ def _pool(url: str, size: int, *, prepare_threshold: int | None, **options: Any)
                 "connect_timeout": CONNECT_TIMEOUT_SECONDS,
                 "application_name": "leadq",
                 "prepare_threshold": prepare_threshold,
+                "cursor_factory": cursor_factory,
             },
             open=True,
             **options,

@@ -1,7 +1,7 @@
 """Whether another try helps, said without a secret and without anybody's row."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 
 from leadq_dagster.domain.errors import LeadqError, PermanentError, TransientError
 from leadq_dagster.embedded.postgres import EmbeddedPostgres
-from leadq_dagster.store.connection import Store, open_store
+from leadq_dagster.store.connection import Store, open_direct_store, open_store
 from leadq_dagster.store.errors import translate
 from leadq_dagster_tests.store.rows import TEN, know, rows
 
@@ -96,6 +96,35 @@ def test_the_time_limit_ends_with_its_transaction(store_url: str) -> None:
             assert rows(cursor, "SHOW statement_timeout") == [("7s",)]
         with store._pool.connection() as connection:
             assert rows(connection, "SHOW statement_timeout") == [("0",)]
+
+
+@pytest.mark.parametrize("opened", [open_store, open_direct_store])
+def test_who_stops_within_a_transaction_keeps_its_locks_for_no_longer_than_the_limit(
+    opened: Callable[..., Store], store: Store, store_url: str, plain: Connection[TupleRow]
+) -> None:
+    """P19: a process that is suspended, or a machine, after an answer and before its next statement."""
+    know(store, [1])
+    plain.execute("SET lock_timeout = '30s'")
+    locked_next = []
+
+    def stop_within() -> None:
+        with opened(store_url, statement_timeout_seconds=1) as stopped, stopped.transaction() as cursor:
+            assert rows(cursor, "SELECT user_id FROM user_call_scores FOR UPDATE") == [(1,)]
+            locked_next.extend(rows(plain, "SELECT user_id FROM user_call_scores FOR UPDATE"))
+            cursor.execute("SELECT 1").fetchone()
+
+    with pytest.raises(TransientError):
+        stop_within()
+    assert locked_next == [(1,)]
+
+
+def test_what_the_desk_sends_has_a_limit_as_a_whole(store_url: str, plain: Connection[TupleRow]) -> None:
+    """P19: who is suspended before it waits for an answer is cut off too, where the server can."""
+    limit = rows(plain, "SELECT setting FROM pg_settings WHERE name = 'transaction_timeout'")
+    with open_direct_store(store_url) as store, store.transaction() as cursor:
+        assert rows(cursor, "SELECT setting FROM pg_settings WHERE name = 'transaction_timeout'") == (
+            [("120000",)] if limit else []
+        )
 
 
 def test_a_store_without_its_tables_says_what_to_run(empty_database: str) -> None:
