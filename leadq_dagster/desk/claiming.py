@@ -54,7 +54,10 @@ class Claiming:
             if clock.now in self.terms.calling_hours:
                 self._hand_out(batch)
             self._say_no_work(batch, now)
-            agents.mark_seen(cursor, [agent.id for agent in known.values() if agent.is_active], clock.now)
+            # Who was given a lead was marked with it.
+            others = [agent.id for agent in known.values() if agent.is_active and agent.id not in batch.given]
+            if others:
+                agents.mark_seen(cursor, others, clock.now)
         return batch.claim
 
     def _hand_out(self, batch: Batch) -> None:
@@ -65,11 +68,12 @@ class Claiming:
             self._hand_out_raised(batch, now, expires)
         for rank in range(len(QueueType)):
             for queue_type, places in batch.wanting_by_choice(rank).items():
-                place_of = {batch.askers[place]: place for place in places}
+                place_of = {batch.askers[place].agent_id: place for place in places}
+                askers = [batch.askers[place] for place in places]
                 for got in assignments.claim_leads(
-                    batch.cursor, queue_type, list(place_of), now, expires, self.terms.rules.not_called_from
+                    batch.cursor, queue_type, askers, now, expires, self.terms.rules.not_called_from
                 ):
-                    batch.give(place_of[Asker(got.agent_id, got.request_id)], got)
+                    batch.give(place_of[got.agent_id], got)
 
     def _hand_out_raised(self, batch: Batch, now: datetime, expires: datetime) -> None:
         """One's own promised call comes before any lead, also where somebody has it locked at this moment."""

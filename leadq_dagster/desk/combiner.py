@@ -34,7 +34,7 @@ class Again:
 AGAIN: Final = Again()
 
 
-@dataclass
+@dataclass(slots=True)
 class _Waiting(Generic[Request, Answer]):
     """A request with the answer to come; `give_up_at` from the first time that it was served."""
 
@@ -143,9 +143,10 @@ class Combiner(Generic[Request, Answer]):
                 left = []
                 while self._waiting and len(batch) < BATCH_MAX:
                     item = self._waiting.popleft()
-                    if self._key(item.request) in batch:
+                    key = self._key(item.request)
+                    if key in batch:
                         left.append(item)
                     elif item.begin():
-                        batch[self._key(item.request)] = item
+                        batch[key] = item
                 self._waiting.extendleft(reversed(left))
         return list(batch.values())

@@ -44,8 +44,8 @@ class Claim:
 
 @dataclass
 class Batch:
-    """Requests being served; `wanting` are the places of those that have no answer yet, `repeated` those of
-    agents who hold a lead."""
+    """Requests being served, at most one an agent; `wanting` are the places of those that have no answer yet,
+    `repeated` those of agents who hold a lead; `given` are the agents who were given a new one."""
 
     cursor: Cursor[TupleRow]
     requests: Sequence[TakeRequest]
@@ -55,6 +55,7 @@ class Batch:
     claim: Claim
     wanting: list[int] = field(default_factory=list)
     repeated: dict[int, Assignment] = field(default_factory=dict)
+    given: set[int] = field(default_factory=set)
 
     def repeat(
         self,
@@ -124,6 +125,7 @@ class Batch:
     def give(self, place: int, got: Assignment) -> None:
         """A new lead for the request; nobody has been told of it."""
         self.claim.untold[got.id] = 0
+        self.given.add(got.agent_id)
         self.answer(place, got)
 
     def answer(self, place: int, answer: Any) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
+from typing import Final
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
@@ -23,6 +24,10 @@ class AgentStatus(StrEnum):
     ON_CALL = "on_call"
     BREAK = "break"
     OFFLINE = "offline"
+
+
+STATUSES: Final = {status.value: status for status in AgentStatus}
+QUEUES: Final = {queue.value: queue for queue in QueueType}
 
 
 class Role(StrEnum):
@@ -67,10 +72,10 @@ def lock(cursor: Cursor[TupleRow], agent_ids: Iterable[int]) -> dict[int, Agent]
     return locking(cursor, agent_ids)()
 
 
-def _agents(rows: Iterable[TupleRow]) -> dict[int, Agent]:
+def _agents(rows: Cursor[TupleRow]) -> dict[int, Agent]:
     return {
-        agent_id: Agent(agent_id, is_active, AgentStatus(status), tuple(map(QueueType, allowed)))
-        for agent_id, is_active, status, allowed in rows
+        agent_id: Agent(agent_id, is_active, STATUSES[status], tuple([QUEUES[name] for name in allowed]))
+        for agent_id, is_active, status, allowed in rows.fetchall()
     }
 
 

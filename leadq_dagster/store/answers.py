@@ -33,7 +33,7 @@ def earlier(
         cursor,
         SQL["select_answers"],
         _columns(requests),
-        lambda rows: {row[:2]: Answer(*row) for row in rows},
+        lambda rows: {row[:2]: Answer(*row) for row in rows.fetchall()},
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
@@ -14,6 +14,8 @@ from leadq_dagster.named_sql import queries
 from leadq_dagster.store.connection import Later
 
 SQL = queries("assignments")
+# Quicker than the enumeration's own look-up, of which a batch makes hundreds.
+QUEUES: Final = {queue.value: queue for queue in QueueType}
 
 
 class EndReason(StrEnum):
@@ -47,16 +49,14 @@ class Clock:
     is_any_raised: bool
 
 
-@dataclass(frozen=True)
-class Asker:
+class Asker(NamedTuple):
     """An agent's request for a lead."""
 
     agent_id: int
     request_id: str
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(NamedTuple):
     """A lead as it was handed to an agent. `attempts` are all calls to the user so far."""
 
     id: int
@@ -109,11 +109,11 @@ def of_ids(cursor: Cursor[TupleRow], assignment_ids: Iterable[int]) -> Later[dic
 
 
 def _held_and_given(
-    rows: Iterable[TupleRow],
+    rows: Cursor[TupleRow],
 ) -> tuple[dict[int, Assignment], dict[Asker, Assignment]]:
     held, given = {}, {}
-    for *columns, is_held in rows:
-        assignment = _assignment(columns)
+    for row in rows.fetchall():
+        assignment, is_held = _assignment(row), row[-1]
         if is_held:
             held[assignment.agent_id] = assignment
         else:
@@ -137,7 +137,7 @@ def claim_raised(
         "lease_expires_at": lease_expires_at,
     }
     row = cursor.execute(SQL["claim_raised"], parameters).fetchone()
-    return _assignment(row[:-1]) if row else None
+    return _assignment(row) if row else None
 
 
 def claim_leads(
@@ -231,11 +231,9 @@ def _columns(askers: Sequence[Asker]) -> dict[str, Any]:
     }
 
 
-def _assignments(rows: Iterable[TupleRow]) -> list[Assignment]:
-    return [_assignment(columns) for *columns, _ in rows]
+def _assignments(rows: Cursor[TupleRow]) -> list[Assignment]:
+    return [_assignment(row) for row in rows.fetchall()]
 
 
-def _assignment(columns: Sequence[Any]) -> Assignment:
-    values = list(columns)
-    values[5] = QueueType(values[5])
-    return Assignment(*values)
+def _assignment(row: TupleRow) -> Assignment:
+    return Assignment._make((*row[:5], QUEUES[row[5]], *row[6:17]))

@@ -74,7 +74,7 @@ def told(ask: Ask, desk: AssignmentDesk) -> Any:
     except LeadqError as error:
         return type(error).__name__, str(error)
     if isinstance(answer, Taken):
-        return replace(answer, assignment=replace(answer.assignment, id=0))
+        return replace(answer, assignment=answer.assignment._replace(id=0))
     if isinstance(answer, NoWork):
         return answer.reason
     if isinstance(answer, Recorded):

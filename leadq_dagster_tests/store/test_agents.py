@@ -10,10 +10,10 @@ from leadq_dagster.domain.errors import PermanentError
 from leadq_dagster.domain.queue_rule import QueueType
 from leadq_dagster.store import agents, assignments
 from leadq_dagster.store.agents import Agent, AgentStatus, Identity, Role, token_hash
-from leadq_dagster.store.assignments import EndReason
+from leadq_dagster.store.assignments import Asker, EndReason
 from leadq_dagster.store.connection import Store, open_store
 from leadq_dagster_tests.store.converted import LATER, add_agents
-from leadq_dagster_tests.store.leads import LEASE, add_lead, hold
+from leadq_dagster_tests.store.leads import LEASE, add_lead, claim, hold, raise_lead
 from leadq_dagster_tests.store.rows import TEN, rows
 
 SECOND = timedelta(seconds=1)
@@ -91,14 +91,37 @@ def test_who_is_heard_of_is_on_a_call_exactly_while_holding_a_lead(
     """P26: routing goes by this; a break is ended by the agent, or by taking a lead."""
     add_agents(plain)
     add_lead(store, plain, 7)
+    hold(store, 2)
     set_status(store, 1, was)
     set_status(store, 2, was)
-    hold(store, 2)
     see(store, 1, LATER - LEASE)
     see(store, 2, TEN + SECOND)
     since = {True: TEN}
     assert doing(plain, 1) == (without_a_lead, since.get(was == without_a_lead, LATER - LEASE), LATER - LEASE)
     assert doing(plain, 2) == (with_one, since.get(was == with_one, TEN + SECOND), TEN + SECOND)
+
+
+@pytest.mark.parametrize("was", ["available", "on_call", "offline", "break"])
+@pytest.mark.parametrize("is_promised", [False, True], ids=["lead", "promised call"])
+def test_who_is_given_a_lead_is_on_a_call_from_then_on(
+    store: Store, plain: Connection[TupleRow], was: str, is_promised: bool
+) -> None:
+    """P26: and nobody else is touched."""
+    add_agents(plain)
+    add_lead(store, plain, 7)
+    if is_promised:
+        raise_lead(plain, 7)
+    for agent in (1, 2):
+        set_status(store, agent, was)
+    beside, given_at = doing(plain, 1), TEN + SECOND
+    with store.transaction() as cursor:
+        if is_promised:
+            asker, queues = Asker(2, "take"), list(QueueType)
+            assert assignments.claim_raised(cursor, asker, queues, given_at, given_at + LEASE)
+        else:
+            assert claim(cursor, [2], given_at)
+    assert doing(plain, 1) == beside
+    assert doing(plain, 2) == ("on_call", TEN if was == "on_call" else given_at, given_at)
 
 
 def test_who_held_a_lead_is_available_once_it_is_given_back_or_its_lease_has_run_out(

@@ -1,6 +1,5 @@
 """Assignments: repeated, extended, given back, expired; whose token is stale changes nothing."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -151,7 +150,7 @@ def test_the_same_request_finds_what_it_was_given_and_the_agent_what_they_hold(
     assert list(holding) == [1]
     assert (holding[1].id, holding[1].lease_expires_at) == (held.id, LATER + 2 * LEASE)
     assert list(given) == [askers[0]], "a request id is its agent's own"
-    assert given[askers[0]] == replace(first, lease_expires_at=TEN), "the lease of what has ended is over"
+    assert given[askers[0]] == first._replace(lease_expires_at=TEN), "the lease of what has ended is over"
 
 
 def test_locked_assignments_say_whether_they_are_current_in_time_and_reported(

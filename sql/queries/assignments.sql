@@ -52,6 +52,7 @@ LEFT JOIN callbacks AS callback ON callback.id = assignment.callback_id;
 
 -- name: claim_raised
 -- One promised call for one agent: accepted by them, else reserved for them, else nobody's in a queue of theirs.
+-- Whoever has one is on a call.
 WITH chosen AS MATERIALIZED (
     SELECT id
     FROM call_queue
@@ -73,6 +74,13 @@ taken AS (
     RETURNING stay.id, stay.user_id, stay.queue_type, stay.queue_reason, stay.priority_score, stay.lease_token,
         stay.callback_id
 ),
+on_call AS (
+    UPDATE agents
+    SET last_seen_at = %(now)s, status = 'on_call',
+        status_since = CASE WHEN agents.status = 'on_call' THEN agents.status_since ELSE %(now)s END
+    FROM taken
+    WHERE agents.id = %(agent_id)s
+),
 assigned AS (
     INSERT INTO assignments (call_queue_id, agent_id, callback_id, request_id, lease_token, priority_score,
         assigned_at, lease_expires_at)
@@ -85,14 +93,15 @@ SELECT assigned.id, %(agent_id)s::bigint AS agent_id, %(request_id)s::text AS re
     taken.user_id, taken.queue_type, taken.queue_reason, taken.priority_score, taken.lease_token,
     %(now)s::timestamptz AS assigned_at, %(lease_expires_at)s::timestamptz AS lease_expires_at,
     taken.callback_id, callback.due_at AS callback_due_at, score.total_attempts, score.last_outcome,
-    score.last_call_at, NULL AS unvalidated_reason, true AS is_held
+    score.last_call_at, NULL AS unvalidated_reason
 FROM assigned
 JOIN taken ON taken.id = assigned.call_queue_id
 JOIN user_call_scores AS score ON score.user_id = taken.user_id
 JOIN callbacks AS callback ON callback.id = taken.callback_id;
 
 -- name: claim_leads
--- The first leads of a queue by (priority_score, available_from, id), one for each asker, in their order.
+-- The first leads of a queue by (priority_score, available_from, id), one for each asker, in their order. Whoever has
+-- one is on a call.
 --
 -- The obvious ORDER BY with `available_from <= now` reads every cooling lead that has a better score than the
 -- first callable one: 100,000 of them cost 6 ms a claim. So the scores there are get walked one by one, a look
@@ -100,6 +109,8 @@ JOIN callbacks AS callback ON callback.id = taken.callback_id;
 -- SKIP LOCKED passes over what others are taking at this moment; the lock is taken on the row as it is then,
 -- so the status is looked at again. Joined as a table and not `id IN (… LIMIT …)`: the latter may be run once a
 -- row, and then claims the whole queue.
+-- The assignments have their ids beforehand: what an INSERT returns would be joined to what was taken, each with
+-- each, since neither has an index.
 WITH RECURSIVE level (priority_score) AS (
     (
         SELECT priority_score
@@ -140,29 +151,36 @@ taken AS (
     SET status = 'assigned', assigned_to_agent_id = lead.agent_id, assigned_at = %(now)s,
         lease_expires_at = %(lease_expires_at)s, lease_token = lease_token + 1
     FROM (
-        SELECT id, (%(agent_ids)s::bigint[])[place] AS agent_id, (%(request_ids)s::text[])[place] AS request_id
+        SELECT id, (%(agent_ids)s::bigint[])[place] AS agent_id, (%(request_ids)s::text[])[place] AS request_id,
+            nextval('assignments_id_seq') AS assignment_id
         FROM (
             SELECT id, row_number() OVER (ORDER BY priority_score, available_from, id) AS place FROM chosen
         ) AS ordered
     ) AS lead
     WHERE stay.id = lead.id
     RETURNING stay.id, stay.user_id, stay.queue_type, stay.queue_reason, stay.priority_score, stay.lease_token,
-        lead.agent_id, lead.request_id
+        lead.agent_id, lead.request_id, lead.assignment_id
+),
+on_call AS (
+    UPDATE agents
+    SET last_seen_at = %(now)s, status = 'on_call',
+        status_since = CASE WHEN agents.status = 'on_call' THEN agents.status_since ELSE %(now)s END
+    FROM taken
+    WHERE agents.id = taken.agent_id
 ),
 assigned AS (
-    INSERT INTO assignments (call_queue_id, agent_id, request_id, lease_token, priority_score,
+    INSERT INTO assignments (id, call_queue_id, agent_id, request_id, lease_token, priority_score,
         assigned_at, lease_expires_at)
-    SELECT id, agent_id, request_id, lease_token, priority_score, %(now)s, %(lease_expires_at)s
+    OVERRIDING SYSTEM VALUE
+    SELECT assignment_id, id, agent_id, request_id, lease_token, priority_score, %(now)s, %(lease_expires_at)s
     FROM taken
-    RETURNING id, call_queue_id
 )
-SELECT assigned.id, taken.agent_id, taken.request_id, taken.id AS stay_id, taken.user_id, taken.queue_type,
+SELECT taken.assignment_id AS id, taken.agent_id, taken.request_id, taken.id AS stay_id, taken.user_id, taken.queue_type,
     taken.queue_reason, taken.priority_score, taken.lease_token, %(now)s::timestamptz AS assigned_at,
     %(lease_expires_at)s::timestamptz AS lease_expires_at, NULL::bigint AS callback_id,
     NULL::timestamptz AS callback_due_at, score.total_attempts, score.last_outcome, score.last_call_at,
-    NULL AS unvalidated_reason, true AS is_held
-FROM assigned
-JOIN taken ON taken.id = assigned.call_queue_id
+    NULL AS unvalidated_reason
+FROM taken
 JOIN user_call_scores AS score ON score.user_id = taken.user_id;
 
 -- name: peek_leads
