@@ -37,13 +37,15 @@ UPDATE assignments SET ended_at = now(), end_reason = 'released' WHERE ended_at 
 """
 
 
+CONTACT = Contact("A", "B", "1", None)
+
+
 class EverybodyIsCallable:
     """A source that answers at once, and of everybody that they have yet to sign."""
 
     def read_leads(self, user_ids: Sequence[int]) -> list[SourceLead]:
         return [
-            SourceLead(UserFacts(SourceUser(user_id, True, "active", False)), Contact("A", "B", "1", None))
-            for user_id in user_ids
+            SourceLead(UserFacts(SourceUser(user_id, True, "active", False)), CONTACT) for user_id in user_ids
         ]
 
 

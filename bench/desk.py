@@ -152,7 +152,7 @@ def pace_of(url: str, agents: int, cycle: Callable[[AssignmentDesk, int], Cycle]
         AssignmentDesk(store, EverybodyIsCallable(), DeskTerms()) as desk,
     ):
         crowd = _Crowd(desk, cycle)
-        crowd.work([1], 0)  # connected and planned: what is measured is the work
+        crowd.work(range(1, agents + 1), 0)  # connected, planned and read in: what is measured is the work
         look_seldom()  # as the service does
         started = time.perf_counter()
         latencies = crowd.work(range(1, agents + 1), SECONDS)
