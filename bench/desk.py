@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -165,7 +164,6 @@ class _Crowd:
 
     def __init__(self, desk: AssignmentDesk, cycle: Callable[[AssignmentDesk, int], Cycle]) -> None:
         self._desk, self._cycle = desk, cycle
-        self._answered: deque[tuple[int, Cycle, float, Future[Any]]] = deque()
         self._woken = threading.Event()
         desk.after_batch = self._woken.set
 
@@ -173,27 +171,30 @@ class _Crowd:
         """The milliseconds of each cycle, ordered; cycles begin for so long, and at least one each."""
         stop = time.perf_counter() + seconds
         latencies: list[float] = []
-        working = sum(1 for agent in agents if self._begin(agent))
-        while working:
+        waiting = [self._begin(agent) for agent in agents]
+        while waiting:
             self._woken.wait()
             self._woken.clear()
-            while self._answered:
-                agent, turn, began, answer = self._answered.popleft()
+            still = []
+            for each in waiting:
+                agent, turn, began, answer = each
+                if not answer.done():
+                    still.append(each)
+                    continue
                 try:
-                    self._await(agent, turn, began, turn.send(answer.result()))
+                    still.append((agent, turn, began, turn.send(answer.result())))
                 except StopIteration:
                     now = time.perf_counter()
                     latencies.append((now - began) * 1000)
-                    working -= not (now < stop and self._begin(agent))
+                    if now < stop:
+                        still.append(self._begin(agent))
+            waiting = still
         return sorted(latencies)
 
-    def _begin(self, agent: int) -> bool:
+    def _begin(self, agent: int) -> "tuple[int, Cycle, float, Future[Any]]":
+        began = time.perf_counter()
         turn = self._cycle(self._desk, agent)
-        self._await(agent, turn, time.perf_counter(), next(turn))
-        return True
-
-    def _await(self, agent: int, turn: Cycle, began: float, answer: "Future[Any]") -> None:
-        answer.add_done_callback(lambda done: self._answered.append((agent, turn, began, done)))
+        return agent, turn, began, next(turn)
 
 
 def told(pace: Pace, beside: Pace | None = None) -> tuple[str, str]:

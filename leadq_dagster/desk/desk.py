@@ -95,6 +95,7 @@ class AssignmentDesk:
         """Answer what has been asked, then stop. The store is its opener's to close."""
         self._takes.close()
         self._outcomes.close()
+        self.gate.close()
 
     def submit_take(self, request: TakeRequest) -> "Future[Taken | NoWork]":
         """The next lead, to come."""

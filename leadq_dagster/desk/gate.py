@@ -3,14 +3,18 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol
 
 from leadq_dagster.desk.log import unanswered
 from leadq_dagster.domain.lead import SourceLead
 from leadq_dagster.domain.queue_rule import KEEPS_A_PROMISE, QueueType, Reason, decide_queue
+
+Questions = SimpleQueue["tuple[Sequence[int], Future[list[SourceLead]]] | None"]
 
 RETRY_AFTER_SECONDS = 5.0
 ANSWERED_WITHIN = timedelta(seconds=1)
@@ -38,6 +42,7 @@ class Gate:
     unanswered: int = 0
     _closed_until: float = field(default=0.0, init=False)
     _overdue: set["Future[list[SourceLead]]"] = field(default_factory=set, init=False, repr=False)
+    _idle: list[Questions] = field(default_factory=list, init=False, repr=False)
 
     def ask(self, user_ids: Sequence[int]) -> dict[int, SourceLead] | None:
         """These users by id, those that the source shows; None if it could not be asked."""
@@ -59,8 +64,7 @@ class Gate:
     def _answered(self, user_ids: Sequence[int]) -> list[SourceLead]:
         """What the source answers in time; a thread waits for it, since nothing bounds all that it does."""
         answer: Future[list[SourceLead]] = Future()
-        asking = Thread(target=self._ask_into, args=(user_ids, answer), name="leadq-gate", daemon=True)
-        asking.start()
+        self._asking().put((user_ids, answer))
         try:
             return answer.result(self.patience.total_seconds())
         except TimeoutError:
@@ -68,11 +72,33 @@ class Gate:
             answer.add_done_callback(self._overdue.discard)
             raise
 
-    def _ask_into(self, user_ids: Sequence[int], answer: "Future[list[SourceLead]]") -> None:
-        try:
-            answer.set_result(self.source.read_leads(user_ids))
-        except BaseException as error:  # noqa: BLE001  raised to who asked
-            answer.set_exception(error)
+    def _asking(self) -> Questions:
+        """Where a thread takes its questions from: an idle one, since to begin one is a fortieth of a batch.
+
+        It is a daemon, since one that hangs must not keep the process from ending.
+        """
+        with suppress(IndexError):
+            return self._idle.pop()
+        questions = Questions()
+        Thread(target=self._ask_all, args=(questions,), name="leadq-gate", daemon=True).start()
+        return questions
+
+    def _ask_all(self, questions: Questions) -> None:
+        while question := questions.get():
+            user_ids, answer = question
+            try:
+                leads = self.source.read_leads(user_ids)
+            except BaseException as error:  # noqa: BLE001  raised to who asked
+                self._idle.append(questions)
+                answer.set_exception(error)
+            else:
+                self._idle.append(questions)
+                answer.set_result(leads)
+
+    def close(self) -> None:
+        """End the threads that have nothing to ask."""
+        while self._idle:
+            self._idle.pop().put(None)
 
 
 def belongs(lead: SourceLead, queue: QueueType, queue_reason: str) -> bool:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from threading import Barrier, Thread, current_thread
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from leadq_dagster.desk.gate import Gate
 from leadq_dagster.desk.terms import NoWork, TakeRequest
 from leadq_dagster.domain.errors import TransientError
 from leadq_dagster.domain.lead import SourceLead
@@ -182,6 +184,33 @@ def test_a_source_that_hangs_holds_nobody_up_for_longer_than_its_patience(server
         assert lasted < 10
         assert work.desk.gate.unanswered >= 2
         wait_until(lambda: work.taken(agents[1]).is_validated)
+
+
+def test_who_asks_waits_for_nobody_elses_question_and_no_thread_is_left_of_it() -> None:
+    """P21: a question at a time needs one thread, however many there are; two at once need two."""
+
+    class Meeting:
+        def __init__(self) -> None:
+            self.askers: set[Thread] = set()
+            self.meet = Barrier(1)
+
+        def read_leads(self, user_ids: Sequence[int]) -> list[SourceLead]:
+            self.askers.add(current_thread())
+            self.meet.wait(10)
+            return []
+
+    source = Meeting()
+    gate = Gate(source, timedelta(seconds=20))
+    assert [gate.ask([number]) for number in range(5)] == [{}] * 5
+    assert len(source.askers) == 1
+    source.meet = Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(gate.ask, [[1], [2]])) == [{}, {}], "they met there"
+    assert len(source.askers) == 2
+    gate.close()
+    for asker in source.askers:
+        asker.join(10)
+        assert not asker.is_alive()
 
 
 def test_a_source_that_answers_nonsense_is_one_that_did_not_answer(work: AtWork) -> None:
