@@ -21,6 +21,7 @@ from leadq_dagster_tests.desk.at_work import TEN, AtWork, at_work
 from leadq_dagster_tests.stages.stored import nothing_changes
 
 CALLS = "SELECT id, agent_id, user_id, talk_time_seconds FROM call_sessions ORDER BY id"
+SEEN = "SELECT status, status_since, last_seen_at FROM agents ORDER BY id"
 STAY = "SELECT status, assigned_to_agent_id, priority_score FROM call_queue WHERE user_id = %s"
 
 
@@ -412,3 +413,21 @@ def test_nothing_is_written_by_a_request_for_work_of_an_unknown_agent(work: AtWo
             work.take(77)
 
     nothing_changes(work.store_url, ask)
+
+
+def test_who_asks_is_there_whether_or_not_they_get_a_lead(work: AtWork) -> None:
+    """P26: routing goes by this; who may not work any more is left alone."""
+    idle, calling, gone = work.agent(), work.agent(), work.agent()
+    work.execute("UPDATE agents SET is_active = false, status = 'offline' WHERE id = %s", gone)
+    left_alone = work.rows(SEEN)[2]
+    work.lead(1)
+    began = work.clock.now
+    work.taken(calling)
+    assert isinstance(work.take(idle), NoWork)
+    assert work.rows(SEEN) == [("available", began, began), ("on_call", began, began), left_alone]
+    later = work.clock.advance(minutes=1)
+    for agent in (idle, calling):
+        work.take(agent)
+    with pytest.raises(ForbiddenError):
+        work.take(gone)
+    assert work.rows(SEEN) == [("available", began, later), ("on_call", began, later), left_alone]
