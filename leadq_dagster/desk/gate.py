@@ -43,6 +43,7 @@ class Gate:
     _closed_until: float = field(default=0.0, init=False)
     _overdue: set["Future[list[SourceLead]]"] = field(default_factory=set, init=False, repr=False)
     _idle: list[Questions] = field(default_factory=list, init=False, repr=False)
+    _is_closed: bool = field(default=False, init=False, repr=False)
 
     def ask(self, user_ids: Sequence[int]) -> dict[int, SourceLead] | None:
         """These users by id, those that the source shows; None if it could not be asked."""
@@ -85,20 +86,30 @@ class Gate:
 
     def _ask_all(self, questions: Questions) -> None:
         while question := questions.get():
-            user_ids, answer = question
-            try:
-                leads = self.source.read_leads(user_ids)
-            except BaseException as error:  # noqa: BLE001  raised to who asked
-                self._idle.append(questions)
-                answer.set_exception(error)
-            else:
-                self._idle.append(questions)
-                answer.set_result(leads)
+            self._ask_into(*question, questions)
+            # What was answered is people's: it is not kept until the next question.
+            del question
+            if self._is_closed:
+                self.close()
+
+    def _ask_into(
+        self, user_ids: Sequence[int], answer: "Future[list[SourceLead]]", questions: Questions
+    ) -> None:
+        try:
+            leads = self.source.read_leads(user_ids)
+        except BaseException as error:  # noqa: BLE001  raised to who asked
+            self._idle.append(questions)
+            answer.set_exception(error)
+        else:
+            self._idle.append(questions)
+            answer.set_result(leads)
 
     def close(self) -> None:
-        """End the threads that have nothing to ask."""
-        while self._idle:
-            self._idle.pop().put(None)
+        """End the threads that have nothing to ask, and the others once they have their answers."""
+        self._is_closed = True
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().put(None)
 
 
 def belongs(lead: SourceLead, queue: QueueType, queue_reason: str) -> bool:

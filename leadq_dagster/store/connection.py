@@ -9,6 +9,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, namedtuple_row
 from psycopg_pool import ConnectionPool
 
+from leadq_dagster.domain.errors import PermanentError
 from leadq_dagster.store.errors import store_errors
 
 Answer = TypeVar("Answer")
@@ -94,17 +95,19 @@ class Store:
         Rows are named tuples. The time limits, of a statement and of idling, are set inside the transaction,
         where a transaction-level connection pooler in between cannot leak them to somebody else.
         """
-        with (
-            store_errors(),
-            self._pool.connection() as connection,
-            connection.pipeline() if self._is_pipelined else nullcontext(),
-            connection.cursor(row_factory=namedtuple_row) as cursor,
-        ):
-            if self._limit:
-                cursor.execute(SET_LIMITS, [self._limit, self._limit])
-            yield cursor
-            # In a pipeline it is sent with the last statements; what ends the pipeline waits for all of them.
-            cursor.execute("COMMIT" if keep else "ROLLBACK", prepare=False)
+        with store_errors(), self._pool.connection() as connection:
+            with (
+                connection.pipeline() if self._is_pipelined else nullcontext(),
+                connection.cursor(row_factory=namedtuple_row) as cursor,
+            ):
+                if self._limit:
+                    cursor.execute(SET_LIMITS, [self._limit, self._limit])
+                yield cursor
+                # In a pipeline it is sent with the last statements; what ends the pipeline waits for all.
+                ended = connection.cursor().execute("COMMIT" if keep else "ROLLBACK", prepare=False)
+            # The server rolls back a transaction that has failed, also where the block went on all the same.
+            if keep and ended.statusmessage != "COMMIT":
+                raise PermanentError("store: nothing was stored, for a statement had failed (DATABASE_URL)")
 
 
 def open_store(url: str, *, statement_timeout_seconds: int = 30, pool_size: int = 4) -> Store:

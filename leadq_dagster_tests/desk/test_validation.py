@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -25,6 +26,32 @@ from leadq_dagster_tests.stages.failing import all_at_once
 from leadq_dagster_tests.store.waiting import wait_until
 
 CONVERSIONS = "SELECT user_id, conversion_type, source FROM conversions ORDER BY id"
+
+
+class Answered(list[SourceLead]):
+    """An answer that can be watched."""
+
+
+class Meeting:
+    """A source that answers once so many have met in it."""
+
+    def __init__(self) -> None:
+        self.askers: set[Thread] = set()
+        self.meet = Barrier(1)
+        self.answered: weakref.ref[Answered] | None = None
+
+    def read_leads(self, user_ids: Sequence[int]) -> list[SourceLead]:
+        self.askers.add(current_thread())
+        self.meet.wait(10)
+        answer = Answered()
+        self.answered = weakref.ref(answer)
+        return answer
+
+
+def all_end(threads: Iterable[Thread]) -> None:
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_who_signed_in_the_meantime_is_closed_with_the_conversion_and_the_next_is_handed_out(
@@ -188,17 +215,6 @@ def test_a_source_that_hangs_holds_nobody_up_for_longer_than_its_patience(server
 
 def test_who_asks_waits_for_nobody_elses_question_and_no_thread_is_left_of_it() -> None:
     """P21: a question at a time needs one thread, however many there are; two at once need two."""
-
-    class Meeting:
-        def __init__(self) -> None:
-            self.askers: set[Thread] = set()
-            self.meet = Barrier(1)
-
-        def read_leads(self, user_ids: Sequence[int]) -> list[SourceLead]:
-            self.askers.add(current_thread())
-            self.meet.wait(10)
-            return []
-
     source = Meeting()
     gate = Gate(source, timedelta(seconds=20))
     assert [gate.ask([number]) for number in range(5)] == [{}] * 5
@@ -208,9 +224,29 @@ def test_who_asks_waits_for_nobody_elses_question_and_no_thread_is_left_of_it() 
         assert list(pool.map(gate.ask, [[1], [2]])) == [{}, {}], "they met there"
     assert len(source.askers) == 2
     gate.close()
-    for asker in source.askers:
-        asker.join(10)
-        assert not asker.is_alive()
+    all_end(source.askers)
+
+
+def test_a_gate_that_is_closed_while_a_question_is_out_leaves_no_thread() -> None:
+    """P21: the answer that comes too late is dropped, and so is whoever waited for it."""
+    source = Meeting()
+    source.meet = Barrier(2)
+    gate = Gate(source, timedelta(seconds=0.01))
+    assert gate.ask([1]) is None
+    gate.close()
+    source.meet.wait(10)
+    all_end(source.askers)
+
+
+def test_what_was_answered_is_not_kept_until_the_next_question() -> None:
+    """P40: names and numbers stay in memory for no longer than somebody needs them."""
+    source = Meeting()
+    gate = Gate(source, timedelta(seconds=20))
+    gate.ask([1])
+    [asker] = source.askers
+    wait_until(lambda: source.answered is not None and source.answered() is None)
+    assert asker.is_alive(), "it waits for the next question"
+    gate.close()
 
 
 def test_a_source_that_answers_nonsense_is_one_that_did_not_answer(work: AtWork) -> None:

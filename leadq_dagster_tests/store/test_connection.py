@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import psycopg
@@ -16,6 +16,7 @@ from leadq_dagster.store.connection import Store, open_direct_store, open_store
 from leadq_dagster.store.errors import translate
 from leadq_dagster_tests.store.rows import TEN, know, rows
 
+KNOW = "INSERT INTO user_call_scores (user_id, discovered_at, next_call_after) VALUES (%s, now(), now())"
 PERSON = "Jane Doe"
 NUMBER = "+447700900123"
 
@@ -45,6 +46,28 @@ def test_what_a_transaction_writes_is_stored_at_its_end_or_not_at_all(store: Sto
         assert cursor.execute(mistake).rowcount == 1 / 0
     with store.transaction() as cursor:
         assert rows(cursor, "SELECT user_id FROM user_call_scores") == [(1,)]
+
+
+@pytest.mark.parametrize("opened", [open_store, open_direct_store])
+def test_a_transaction_that_failed_is_an_error_also_when_its_block_went_on(
+    opened: Callable[..., Store], store_url: str, plain: Connection[TupleRow]
+) -> None:
+    """P1: nothing of it is stored, and nobody may believe that it was; what comes next works."""
+    known = "SELECT user_id FROM user_call_scores"
+
+    def go_on(beside: Store) -> None:
+        with beside.transaction() as cursor:
+            cursor.execute(KNOW, [3])
+            with suppress(psycopg.errors.DivisionByZero):
+                cursor.execute("SELECT 1 / 0").fetchone()
+
+    with opened(store_url) as beside:
+        with pytest.raises(PermanentError, match="nothing was stored"):
+            go_on(beside)
+        assert rows(plain, known) == []
+        with beside.transaction() as cursor:
+            cursor.execute(KNOW, [4])
+    assert rows(plain, known) == [(4,)]
 
 
 def test_rows_are_named(store: Store) -> None:
