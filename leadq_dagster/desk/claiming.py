@@ -39,7 +39,7 @@ class Claiming:
             locking = agents.locking(cursor, [request.agent_id for request in requests])
             telling = assignments.telling_time(cursor, now)
             holding_and_given = assignments.of_askers(cursor, askers)
-            answered = answers.earlier(cursor, [(asker.agent_id, asker.request_id) for asker in askers])
+            answered = answers.earlier(cursor, askers)
             known, clock, earlier = locking(), telling(), answered()
             held, given = holding_and_given()
             lapsed = {item.id: clock.now for item in held.values() if item.lease_expires_at <= clock.now}

@@ -167,5 +167,5 @@ def told_before(
         return {}
     given = assignments.of_ids(cursor, told.values())()
     untold = [asker for asker, number in told.items() if number not in given]
-    answers.withdraw(cursor, [(asker.agent_id, asker.request_id) for asker in untold])
+    answers.withdraw(cursor, untold)
     return {asker: given[number] for asker, number in told.items() if number in given}

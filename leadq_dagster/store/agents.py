@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
@@ -37,8 +37,7 @@ class Role(StrEnum):
     SUPERVISOR = "supervisor"
 
 
-@dataclass(frozen=True)
-class Agent:
+class Agent(NamedTuple):
     """An agent, locked for this transaction; `queues` are those they serve, the preferred one first."""
 
     id: int
