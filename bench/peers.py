@@ -16,11 +16,12 @@ from bench.backlog import backlog, durable_server
 from bench.desk import ROUNDS, pace_of, take_and_report
 from bench.pgbench import turns
 from bench.report import Row
+from leadq_dagster.desk.combiner import BATCH_MAX
 from leadq_dagster.embedded.postgres import EmbeddedPostgres
 from leadq_dagster_tests.servers.running import Servers
 
 AT_ONCE = 16
-BACKLOG = 100_000
+BACKLOG = 300_000
 # Enough for a few seconds each.
 PROCRASTINATE_JOBS = 2_000
 PGQUEUER_JOBS = {1: 2_000, 10: 10_000, 100: 20_000}
@@ -28,19 +29,31 @@ INSTALL = "run `make bench`, which installs the peers (bench/requirements.lock)"
 
 
 def measure(_: Servers) -> Iterator[Row]:
-    """Jobs a second of procrastinate and pgqueuer, and of ours: lead taken, called, outcome recorded."""
+    """Jobs a second of procrastinate and pgqueuer, and of ours: lead taken, called, outcome recorded.
+
+    Beside a peer that holds a hundred jobs at once are as many agents as one batch of ours serves.
+    """
     with durable_server() as server, backlog(server, BACKLOG) as url:
-        peers = {f"procrastinate, concurrency {AT_ONCE}": partial(_peer, server, "p", 1)} | {
-            f"pgqueuer, batches of {batch}": partial(_peer, server, "q", batch) for batch in PGQUEUER_JOBS
+        peers = {f"procrastinate, concurrency {AT_ONCE}": (AT_ONCE, partial(_peer, server, "p", 1))} | {
+            f"pgqueuer, batches of {batch}": (
+                AT_ONCE if batch <= AT_ONCE else BATCH_MAX,
+                partial(_peer, server, "q", batch),
+            )
+            for batch in PGQUEUER_JOBS
         }
-        ours, *theirs = map(statistics.median, turns(ROUNDS, partial(_ours, url), *peers.values()))
-        yield Row(f"leadq, take + outcome, {AT_ONCE} agents", f"{ours:,.0f}/s", "")
-        for name, per_second in zip(peers, theirs, strict=True):
-            yield Row(name, f"{per_second:,.0f}/s", f"leadq is {ours / per_second:.1f} times as fast")
+        crowds = (AT_ONCE, BATCH_MAX)
+        runs = [partial(_ours, url, agents) for agents in crowds] + [run for _, run in peers.values()]
+        medians = [statistics.median(each) for each in turns(ROUNDS, *runs)]
+        ours = dict(zip(crowds, medians, strict=False))
+        for agents, per_second in ours.items():
+            yield Row(f"leadq, take + outcome, {agents} agents", f"{per_second:,.0f}/s", "")
+        for (name, (agents, _)), per_second in zip(peers.items(), medians[len(crowds) :], strict=True):
+            times = f"leadq with {agents} agents is {ours[agents] / per_second:.1f} times as fast"
+            yield Row(name, f"{per_second:,.0f}/s", times)
 
 
-def _ours(url: str) -> float:
-    return pace_of(url, AT_ONCE, take_and_report).per_second
+def _ours(url: str, agents: int) -> float:
+    return pace_of(url, agents, take_and_report).per_second
 
 
 _databases = count(1)
