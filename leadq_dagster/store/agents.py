@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
-from leadq_dagster.domain.queue_rule import QueueType
+from leadq_dagster.domain.queue_rule import QUEUES, QueueType
 from leadq_dagster.named_sql import queries
 from leadq_dagster.store.connection import Later
 
@@ -27,7 +27,6 @@ class AgentStatus(StrEnum):
 
 
 STATUSES: Final = {status.value: status for status in AgentStatus}
-QUEUES: Final = {queue.value: queue for queue in QueueType}
 
 
 class Role(StrEnum):

@@ -9,13 +9,11 @@ from typing import Any, Final, NamedTuple
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
-from leadq_dagster.domain.queue_rule import QueueType
+from leadq_dagster.domain.queue_rule import QUEUES, QueueType
 from leadq_dagster.named_sql import queries
 from leadq_dagster.store.connection import Later
 
 SQL = queries("assignments")
-# Quicker than the enumeration's own look-up, of which a batch makes hundreds.
-QUEUES: Final = {queue.value: queue for queue in QueueType}
 
 
 class EndReason(StrEnum):

@@ -175,8 +175,8 @@ assigned AS (
     SELECT assignment_id, id, agent_id, request_id, lease_token, priority_score, %(now)s, %(lease_expires_at)s
     FROM taken
 )
-SELECT taken.assignment_id AS id, taken.agent_id, taken.request_id, taken.id AS stay_id, taken.user_id, taken.queue_type,
-    taken.queue_reason, taken.priority_score, taken.lease_token, %(now)s::timestamptz AS assigned_at,
+SELECT taken.assignment_id AS id, taken.agent_id, taken.request_id, taken.id AS stay_id, taken.user_id,
+    taken.queue_type, taken.queue_reason, taken.priority_score, taken.lease_token, %(now)s::timestamptz AS assigned_at,
     %(lease_expires_at)s::timestamptz AS lease_expires_at, NULL::bigint AS callback_id,
     NULL::timestamptz AS callback_due_at, score.total_attempts, score.last_outcome, score.last_call_at,
     NULL AS unvalidated_reason
