@@ -317,3 +317,15 @@ def test_a_claim_does_not_look_at_raised_leads(agents: Connection[TupleRow]) -> 
     )
     agents.execute("VACUUM ANALYZE call_queue")
     assert of(agents, 1).rows <= before.rows
+
+
+def test_each_asker_gets_the_lead_under_their_own_request(store: Store, plain: Connection[TupleRow]) -> None:
+    """P20: asking again with the id finds it."""
+    add_agents(plain)
+    for user_id in (1, 2, 3):
+        add_lead(store, plain, user_id)
+    with store.transaction() as cursor:
+        got = claim(cursor, [3, 1, 2])
+    asked = {agent: f"take-{agent}-{TEN.isoformat()}" for agent in (3, 1, 2)}
+    assert {item.agent_id: item.request_id for item in got} == asked
+    assert dict(rows(plain, "SELECT agent_id, request_id FROM assignments")) == asked
